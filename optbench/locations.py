@@ -1,0 +1,32 @@
+"""Where things lie: the shipped configs and demo, and the user's cache folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+LOG_FILE = "optbench.log"
+"""What libraries say, in the directory of each run."""
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def conf_dir() -> Path:
+    """The shipped configs: beside the package in a checkout, inside it in a wheel."""
+    for candidate in (PACKAGE / "conf", PACKAGE.parent / "conf"):
+        if (candidate / "config.yaml").is_file():
+            return candidate
+    raise FileNotFoundError(f"no conf/config.yaml in or beside {PACKAGE}; reinstall optbench")
+
+
+def package_file(name: str) -> Path:
+    """A file or directory inside the installed package."""
+    return PACKAGE / name
+
+
+def cache_directory() -> Path:
+    """Where models and artifacts are kept: $OPTBENCH_CACHE_DIR, else the user's cache folder."""
+    override = os.environ.get("OPTBENCH_CACHE_DIR")
+    return Path(override).expanduser() if override else platformdirs.user_cache_path("optbench")
