@@ -1,0 +1,1 @@
+"""The instrument: schedule, stop rule, statistics over raw samples, and signs of trouble."""
