@@ -1,0 +1,1 @@
+"""Metrics, and the paired comparison of two variants on the same rows."""

@@ -1,0 +1,326 @@
+import math
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import optimize, stats
+from sklearn.metrics import f1_score
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from optbench.quality.paired import (
+    Bootstrap,
+    distinct_rows,
+    holm,
+    judge_margin,
+    mcnemar_mid_p,
+    non_inferiority,
+    paired_bootstrap,
+    paired_counts,
+    paired_t_interval,
+    rows_needed,
+    tango_interval,
+    wilson_interval,
+)
+from optbench.records import Interval
+
+
+@st.composite
+def tables(draw):
+    rows = draw(st.integers(1, 3000))
+    broken = draw(st.integers(0, rows))
+    return broken, draw(st.integers(0, rows - broken)), rows
+
+
+def weighted_mean(weights, column):
+    return weights @ column / weights.sum(axis=1)
+
+
+def test_counts_tell_broken_from_fixed_rows():
+    baseline = np.array([True, True, True, False, False, True])
+    candidate = np.array([True, False, False, True, False, True])
+    counts = paired_counts(baseline, candidate)
+    assert (counts.rows, counts.broken, counts.fixed) == (6, 2, 1)
+
+
+def test_counts_refuse_arrays_of_different_lengths():
+    with pytest.raises(ValueError, match=r"both must be \[rows\]"):
+        paired_counts(np.array([True]), np.array([True, False]))
+
+
+# Published: Tango (1998) tables of 32 and 44 patients; Agresti & Min (2005), 86 pairs; Fagerland,
+# Lydersen & Laake (2014), airway hyper-responsiveness of 21 children (their signs are ours reversed).
+@pytest.mark.parametrize(
+    ("broken", "fixed", "rows", "level", "low", "high"),
+    [
+        (3, 9, 32, 0.95, -0.027, 0.390),
+        (1, 0, 44, 0.90, -0.096, 0.037),
+        (8, 16, 86, 0.95, -0.020, 0.207),
+        (7, 1, 21, 0.95, -0.517, -0.026),
+    ],
+)
+def test_tango_interval_agrees_with_published_examples(broken, fixed, rows, level, low, high):
+    interval = tango_interval(broken, fixed, rows, level)
+    assert (round(interval.low, 3), round(interval.high, 3)) == (low, high)
+
+
+@pytest.mark.parametrize("table", [(3, 9, 32), (1, 0, 44), (0, 6, 40), (17, 17, 900), (2, 3, 7)])
+def test_at_a_tango_limit_the_score_statistic_is_z(table):
+    # The restricted likelihood is maximised numerically here, not by Tango's closed form.
+    broken, fixed, rows = table
+    interval = tango_interval(*table)
+    for limit in (interval.low, interval.high):
+
+        def negative_log_likelihood(only_baseline, limit=limit):
+            shares = (only_baseline + limit, only_baseline, 1 - 2 * only_baseline - limit)
+            return -sum(
+                count * math.log(share)
+                for count, share in zip((fixed, broken, rows - broken - fixed), shares, strict=True)
+                if count
+            )
+
+        bounds = (max(0.0, -limit) + 1e-12, (1 - limit) / 2 - 1e-12)
+        fit = optimize.minimize_scalar(
+            negative_log_likelihood, bounds=bounds, method="bounded", options={"xatol": 1e-13}
+        )
+        variance = rows * (2 * fit.x + limit * (1 - limit))
+        score = abs(fixed - broken - rows * limit) / math.sqrt(variance)
+        assert score == pytest.approx(1.959964, abs=2e-4)
+
+
+def test_tango_interval_without_discordant_rows_has_a_width():
+    interval = tango_interval(0, 0, 200)
+    assert interval.high == -interval.low == pytest.approx(1.959964**2 / (200 + 1.959964**2), rel=1e-6)
+
+
+@pytest.mark.parametrize(("broken", "rows"), [(5, 5), (0, 5), (1, 1), (3, 10), (30, 30)])
+def test_tango_interval_with_all_rows_discordant_is_wilsons(broken, rows):
+    tango, wilson = tango_interval(broken, rows - broken, rows), wilson_interval(rows - broken, rows)
+    assert tango.low == pytest.approx(2 * wilson.low - 1, abs=1e-9)
+    assert tango.high == pytest.approx(2 * wilson.high - 1, abs=1e-9)
+
+
+@given(tables())
+def test_tango_interval_holds_the_difference_and_stays_in_range(table):
+    broken, fixed, rows = table
+    interval = tango_interval(*table)
+    assert -1 <= interval.low <= (fixed - broken) / rows <= interval.high <= 1
+    assert interval.low < interval.high
+
+
+@given(tables())
+def test_swapping_the_variants_mirrors_the_tango_interval(table):
+    broken, fixed, rows = table
+    one, other = tango_interval(broken, fixed, rows), tango_interval(fixed, broken, rows)
+    assert one.low == pytest.approx(-other.high, abs=1e-9)
+
+
+@given(tables(), st.floats(0.5, 0.94))
+def test_a_higher_level_never_narrows_the_tango_interval(table, level):
+    narrow, wide = tango_interval(*table, level), tango_interval(*table, 0.95)
+    assert wide.low <= narrow.low + 1e-9
+    assert narrow.high <= wide.high + 1e-9
+
+
+@pytest.mark.parametrize("table", [(1, 1, 0), (-1, 2, 5), (3, 3, 5)])
+def test_counts_that_no_table_can_have_are_refused(table):
+    with pytest.raises(ValueError, match="counts must fit into the rows"):
+        tango_interval(*table)
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
+def test_a_level_outside_0_to_1_is_refused(level):
+    with pytest.raises(ValueError, match="level must lie between 0 and 1"):
+        wilson_interval(1, 2, level)
+
+
+# Fagerland, Lydersen & Laake (2013), airway hyper-responsiveness (7 against 1): 0.039; and (2017),
+# complete response (16 against 6): 0.035.
+@pytest.mark.parametrize(("broken", "fixed", "p"), [(7, 1, 0.039), (1, 7, 0.039), (16, 6, 0.035)])
+def test_mid_p_agrees_with_published_examples(broken, fixed, p):
+    assert round(mcnemar_mid_p(broken, fixed), 3) == p
+
+
+@given(st.integers(0, 200), st.integers(0, 200))
+def test_mid_p_is_the_exact_p_less_half_the_equally_extreme_outcomes(broken, fixed):
+    exact = mcnemar([[0, broken], [fixed, 0]], exact=True).pvalue if broken + fixed else 1.0
+    point = stats.binom.pmf(broken, broken + fixed, 0.5)
+    if broken + fixed == 0:
+        assert mcnemar_mid_p(0, 0) == 1.0
+    else:
+        equally_extreme = point if broken == fixed else 2 * point
+        assert mcnemar_mid_p(broken, fixed) == pytest.approx(exact - equally_extreme / 2)
+
+
+@given(st.integers(1, 2000), st.floats(0, 1), st.sampled_from([0.5, 0.9, 0.95, 0.99]))
+def test_wilson_interval_agrees_with_statsmodels(rows, share, level):
+    successes = round(share * rows)
+    low, high = proportion_confint(successes, rows, alpha=1 - level, method="wilson")
+    interval = wilson_interval(successes, rows, level)
+    assert (interval.low, interval.high) == (pytest.approx(low, abs=1e-9), pytest.approx(high, abs=1e-9))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "higher_is_better", "outcome"),
+    [
+        (-0.009, 0.005, True, "not worse"),
+        (-0.03, -0.011, True, "worse"),
+        (-0.02, 0.0, True, "cannot tell"),
+        (-0.01, 0.0, True, "cannot tell"),
+        (-0.02, 0.009, False, "not worse"),
+        (0.02, 0.03, False, "worse"),
+    ],
+)
+def test_an_interval_is_judged_by_its_worse_end(low, high, higher_is_better, outcome):
+    assert judge_margin(Interval(low, high, 0.9), 0.01, higher_is_better) == outcome
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.01, 619), (0.03, 1855), (0.05, 3092)])
+def test_rows_needed_without_a_difference_follow_from_the_discordant_share(share, rows):
+    assert rows_needed(0.0, share, 0.01) == rows
+
+
+def test_rows_needed_never_fall_below_what_a_table_without_flips_needs():
+    needed = rows_needed(0.0, 0.0, 0.01)
+    assert non_inferiority(0, 0, needed, 0.01).outcome == "not worse"
+    assert non_inferiority(0, 0, needed - 1, 0.01).outcome == "cannot tell"
+
+
+def test_no_number_of_rows_helps_when_the_observed_loss_reaches_the_margin():
+    found = non_inferiority(30, 20, 1000, 0.01)
+    assert found.outcome == "cannot tell"
+    assert found.rows_needed is None
+    assert "1.00 points" in found.reason
+
+
+def test_a_clear_loss_is_worse_and_a_clear_gain_is_not():
+    assert non_inferiority(60, 10, 1000, 0.01).outcome == "worse"
+    gain = non_inferiority(10, 60, 1000, 0.01)
+    assert (gain.outcome, gain.difference, gain.reason) == ("not worse", 0.05, None)
+
+
+@pytest.mark.parametrize("margin", [0.0, 1.0, -0.01])
+def test_a_margin_outside_0_to_1_is_refused(margin):
+    with pytest.raises(ValueError, match="margin must lie between 0 and 1"):
+        non_inferiority(1, 1, 10, margin)
+
+
+def test_a_loss_of_exactly_the_margin_passes_as_not_worse_in_about_5_percent():
+    rows, discordant, margin = 1000, 0.03, 0.01
+    shares = [(discordant + margin) / 2, (discordant - margin) / 2, 1 - discordant]
+    drawn = np.random.default_rng(1998).multinomial(rows, shares, size=40_000)[:, :2]
+    seen, times = np.unique(drawn, axis=0, return_counts=True)
+    passed = [non_inferiority(int(b), int(f), rows, margin).outcome == "not worse" for b, f in seen]
+    assert 0.03 <= np.average(passed, weights=times) <= 0.065
+
+
+def test_the_rows_needed_give_about_80_percent_power():
+    rows = rows_needed(0.0, 0.03, 0.01)
+    drawn = np.random.default_rng(7).multinomial(rows, [0.015, 0.015, 0.97], size=20_000)[:, :2]
+    seen, times = np.unique(drawn, axis=0, return_counts=True)
+    passed = [non_inferiority(int(b), int(f), rows, 0.01).outcome == "not worse" for b, f in seen]
+    assert np.average(passed, weights=times) == pytest.approx(0.80, abs=0.03)
+
+
+def test_t_interval_agrees_with_scipy():
+    differences = np.random.default_rng(0).normal(0.1, 1, size=25)
+    expected = stats.ttest_1samp(differences, 0).confidence_interval(0.9)
+    interval = paired_t_interval(differences, 0.9)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_t_interval_refuses_a_single_row():
+    with pytest.raises(ValueError, match="at least two rows"):
+        paired_t_interval(np.array([1.0]))
+
+
+@lru_cache
+def skewed():
+    return np.random.default_rng(3).lognormal(0, 1, size=80)
+
+
+def test_bootstrap_of_a_skewed_mean_agrees_with_scipys_bca():
+    expected = stats.bootstrap(
+        (skewed(),), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(1)
+    ).confidence_interval
+    interval = paired_bootstrap(weighted_mean, skewed(), resamples=20_000).interval()
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), rel=0.02)
+
+
+def test_bootstrap_falls_back_to_percentiles_when_the_jackknife_is_dear():
+    drawn = paired_bootstrap(weighted_mean, skewed(), resamples=399)
+    assert drawn.acceleration is None
+    interval = drawn.interval(0.9)
+    expected = np.quantile(drawn.values, [0.05, 0.95])
+    assert (interval.low, interval.high) == pytest.approx(tuple(expected))
+
+
+def test_drawing_equal_rows_together_changes_nothing_but_the_work():
+    rng = np.random.default_rng(5)
+    references, predictions = rng.integers(2, size=(2, 300))
+
+    def f1(weights, right, predicted):
+        true = weights @ (right * predicted)
+        return 2 * true / (weights @ right + weights @ predicted)
+
+    together = paired_bootstrap(f1, references, predictions, resamples=4000).interval()
+    apart = np.random.default_rng(6).integers(300, size=(400, 300))
+    single = [f1_score(references[rows], predictions[rows]) for rows in apart]
+    assert (together.low, together.high) == pytest.approx(
+        tuple(np.quantile(single, [0.025, 0.975])), abs=0.02
+    )
+
+
+def test_the_same_seed_gives_the_same_bootstrap_and_another_does_not():
+    one, same, other = (paired_bootstrap(weighted_mean, skewed(), seed=s).interval() for s in (1, 1, 2))
+    assert one == same
+    assert one != other
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=30), st.integers(0, 99))
+def test_bootstrap_interval_holds_the_estimate_and_widens_with_the_level(values, seed):
+    drawn = paired_bootstrap(weighted_mean, np.array(values), resamples=500, seed=seed)
+    narrow, wide = drawn.interval(0.8), drawn.interval(0.95)
+    assert wide.low <= narrow.low <= drawn.estimate <= narrow.high <= wide.high
+
+
+def test_a_statistic_that_is_often_undefined_has_no_interval():
+    def ratio(weights, column):
+        total = weights @ column
+        return np.divide(total, total, out=np.full(len(total), np.nan), where=total > 0)
+
+    drawn = paired_bootstrap(ratio, np.array([1] + [0] * 9))
+    assert drawn.undefined == pytest.approx(0.9**10 * 10_000, rel=0.1)
+    assert drawn.interval() is None
+
+
+def test_an_extreme_acceleration_falls_back_to_the_percentile():
+    values = np.linspace(-1.0, 1.0, 2001)
+    steep = Bootstrap(0.0, values, 0, acceleration=0.6).interval()
+    assert steep.high == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize("columns", [[], [np.array([])], [np.zeros(2), np.zeros(3)]])
+def test_bootstrap_refuses_columns_without_rows_or_of_different_lengths(columns):
+    with pytest.raises(ValueError, match="one length"):
+        paired_bootstrap(weighted_mean, *columns)
+
+
+def test_distinct_rows_keep_columns_together_and_count_repeats():
+    columns, counts = distinct_rows(np.array(["a", "b", "a", "a"]), np.array([1, 1, 1, 2]))
+    found = {(str(text), int(number)): count for text, number, count in zip(*columns, counts, strict=True)}
+    assert found == {("a", 1): 2, ("b", 1): 1, ("a", 2): 1}
+
+
+@settings(max_examples=15)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_agrees_with_statsmodels(p_values):
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
+
+
+def test_holm_of_nothing_is_nothing():
+    assert holm([]) == []
