@@ -1,0 +1,1 @@
+"""Runtimes that load an artifact and run it."""

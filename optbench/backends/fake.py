@@ -1,0 +1,116 @@
+"""A runtime that computes nothing and takes as long as it is told: to try out the instrument itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from optbench.components import (
+    Artifact,
+    Backend,
+    Graph,
+    LoadOptions,
+    ModelSpec,
+    WaitPolicy,
+    register,
+)
+from optbench.measure.fake import FakeCalls, FakeRuntime
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SHAPES = ("constant", "lognormal", "ar1", "drifting", "bimodal")
+
+
+@register("backend", "fake")
+@dataclass
+class Fake(Backend):
+    """Calls that last as long as a seeded distribution says; answers that depend on the input alone.
+
+    call_seconds, shape, cv, offset_sd: see optbench.measure.fake.FakeRuntime.
+    sleep: sleep instead of keeping the core busy.
+    seed: with the process number it decides the draws; two fakes with different seeds differ.
+    """
+
+    call_seconds: float = 0.002
+    shape: str = "lognormal"
+    cv: float = 0.03
+    offset_sd: float = 0.0
+    sleep: bool = False
+    seed: int = 0
+
+    artifact_format: ClassVar[str] = "transformers"
+    imports: ClassVar[tuple[str, ...]] = ("numpy",)
+
+    def problems(self) -> list[str]:
+        """Ranges."""
+        found = []
+        if not 0 < self.call_seconds <= 60:
+            found.append(f"call_seconds must lie between 0 and 60, got {self.call_seconds:g}")
+        if self.shape not in SHAPES:
+            found.append(f"shape must be one of {', '.join(SHAPES)}, got {self.shape!r}")
+        for key in ("cv", "offset_sd"):
+            if not 0 <= getattr(self, key) <= 2:
+                found.append(f"{key} must lie between 0 and 2, got {getattr(self, key):g}")
+        return found
+
+    def supports(self, spec: ModelSpec, graph: Graph) -> str | None:
+        """There is no graph."""
+        return None if graph.level == "default" else "backend=fake has no graph; use graph=default"
+
+    def environment(self, threads: int, wait_policy: WaitPolicy) -> dict[str, str]:
+        """Nothing to set."""
+        return {}
+
+    def load(self, artifact: Artifact, options: LoadOptions) -> FakeSession:
+        """A session over nothing."""
+        import os
+
+        import numpy as np
+
+        runtime = FakeRuntime(self.call_seconds, self.shape, self.cv, self.offset_sd)  # type: ignore[arg-type]
+        calls = FakeCalls(runtime, np.random.default_rng([self.seed, os.getpid()]))
+        return FakeSession(calls, self.sleep, options.threads)
+
+
+class FakeSession:
+    """Waits, busily or asleep, and answers with logits made from the token ids."""
+
+    def __init__(self, calls: FakeCalls, sleep: bool, threads: int) -> None:
+        self._calls = calls
+        self._sleep = sleep
+        self._threads = threads
+
+    def bind(self, feed: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
+        """The feed as it is."""
+        return feed
+
+    def forward(self, bound: Mapping[str, NDArray[np.generic]]) -> Any:
+        """Let the next call's time pass."""
+        end = time.perf_counter() + float(self._calls.draw(1)[0])
+        if self._sleep:
+            time.sleep(max(0.0, end - time.perf_counter()))
+        while time.perf_counter() < end:
+            pass
+        return bound["input_ids"]
+
+    def outputs(self, raw: Any) -> dict[str, NDArray[np.generic]]:
+        """Two logits per row, float32 [batch, 2]: an even or an odd sum of token ids."""
+        import numpy as np
+
+        odd = (raw.sum(axis=1) % 2).astype(np.float32)
+        return {"logits": np.stack([1 - odd, odd], axis=1)}
+
+    def synchronize(self) -> None:
+        """Nothing runs elsewhere."""
+
+    def settings(self) -> dict[str, Any]:
+        """The threads it was given and does not use."""
+        return {"threads": self._threads}
+
+    def weights_bytes(self) -> None:
+        """The checkpoint's files stand in."""
+        return

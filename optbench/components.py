@@ -1,0 +1,297 @@
+"""What every plug-in is: a dataclass with its config fields and its behaviour, registered by name.
+
+`@register("backend", "onnxruntime")` stores the dataclass as `onnxruntime_schema` in Hydra's config
+store; `conf/backend/onnxruntime.yaml` starts with `defaults: [onnxruntime_schema, _self_]` and adds the
+values. `OmegaConf.to_object` then gives the object itself. A plug-in module imports no heavy library at
+its top: the command line reads all of them before it knows which one will run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from optbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Feed = Mapping[str, NDArray[np.generic]]
+
+Kind = Literal["classification", "regression"]
+
+ComponentType = TypeVar("ComponentType", bound="type[Component]")
+
+
+class WaitPolicy(Enum):
+    """How a runtime's threads wait for work: as it ships, asleep at once, or spinning."""
+
+    runtime = "runtime"
+    passive = "passive"
+    active = "active"
+
+
+@dataclass
+class Component:
+    """Base of all config parts."""
+
+    def problems(self) -> list[str]:
+        """Each finding as 'key must ..., got ...; do ...', keys relative to this component."""
+        return []
+
+
+def register(group: str, name: str) -> Callable[[ComponentType], ComponentType]:
+    """Class decorator: store the dataclass as `<name>_schema` of a config group."""
+
+    def store(cls: ComponentType) -> ComponentType:
+        ConfigStore.instance().store(group=group, name=f"{name}_schema", node=cls, replace=True)
+        cls.registered_name = name  # type: ignore[attr-defined]
+        return cls
+
+    return store
+
+
+def component_name(component: Component) -> str:
+    """The name a component was registered under, such as 'onnxruntime'."""
+    return str(getattr(component, "registered_name", type(component).__name__))
+
+
+def walk(node: object, path: str = "") -> Iterator[tuple[str, Component]]:
+    """All components of a config tree with their dotted paths, parents first."""
+    if isinstance(node, Component):
+        yield path, node
+    if isinstance(node, Mapping):
+        children: Sequence[tuple[str, object]] = [(str(key), value) for key, value in node.items()]
+    elif isinstance(node, list):
+        children = [(str(index), value) for index, value in enumerate(node)]
+    elif dataclasses.is_dataclass(node) and not isinstance(node, type):
+        children = [(f.name, getattr(node, f.name)) for f in dataclasses.fields(node)]
+    else:
+        return
+    for name, child in children:
+        yield from walk(child, f"{path}.{name}" if path else name)
+
+
+def collect_problems(root: Component) -> list[str]:
+    """Problems of every component of the tree, each led by its full key, parents first."""
+    return [
+        f"{path}.{problem}" if path else problem
+        for path, component in walk(root)
+        for problem in component.problems()
+    ]
+
+
+def check(root: Component) -> None:
+    """Raise one ConfigError that holds every problem of the tree."""
+    if problems := collect_problems(root):
+        raise ConfigError(*problems)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a checkpoint's own files say about it; known before anything is loaded.
+
+    max_length: the longest input in tokens; null where the model sets no limit.
+    """
+
+    directory: Path
+    model_type: str
+    labels: tuple[str, ...]
+    vocab_size: int | None
+    max_length: int | None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Files that a backend can load, and how they were made.
+
+    format: 'transformers' (a checkpoint directory) or 'onnx' (a directory that holds model.onnx).
+    step_seconds: seconds by preparation step, such as {'export': 3.1, 'quantize': 0.9}.
+    """
+
+    directory: Path
+    format: str
+    sha256: str
+    size_bytes: int
+    details: dict[str, Any] = field(default_factory=dict)
+    step_seconds: dict[str, float] = field(default_factory=dict)
+    from_cache: bool = False
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a session is loaded; the same settings for every runtime."""
+
+    threads: int
+    wait_policy: WaitPolicy
+    graph_level: str
+    model_class: str
+
+
+class Session(Protocol):
+    """A loaded model, ready to be called. Lives inside one worker process."""
+
+    def bind(self, feed: Feed) -> Any:
+        """`feed` in the runtime's own form, made once, outside the timed calls."""
+
+    def forward(self, bound: Any) -> Any:
+        """One forward pass over bound inputs; returns the runtime's own outputs."""
+
+    def outputs(self, raw: Any) -> dict[str, NDArray[np.generic]]:
+        """What `forward` returned, copied into arrays by output name."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished; does nothing where `forward` already waits."""
+
+    def settings(self) -> dict[str, Any]:
+        """What the runtime says it runs with; `threads` is read back, never assumed."""
+
+    def weights_bytes(self) -> int | None:
+        """Bytes of the weights as loaded; null where the artifact's files are the weights."""
+
+
+@dataclass
+class Model(Component, ABC):
+    """Where the checkpoint comes from."""
+
+    path: str = MISSING
+
+    @abstractmethod
+    def resolve(self) -> Path:
+        """The local directory of the checkpoint. Raises DataError that says what to do."""
+
+
+@dataclass
+class DataKeys(Component):
+    """Columns that hold the model's input; `secondary` is the second sentence of a pair."""
+
+    primary: str | None = None
+    secondary: str | None = None
+
+
+@dataclass
+class Dataset(Component, ABC):
+    """Where labelled rows come from, and which columns hold what."""
+
+    path: str = MISSING
+    eval_split: str = "test"
+    calibration_split: str | None = None
+    data_keys: DataKeys = field(default_factory=DataKeys)
+    ref_keys: list[str] = field(default_factory=list)
+
+    @abstractmethod
+    def load(self, split: str) -> Any:
+        """The rows of a split as a `datasets.Dataset`. Raises DataError."""
+
+
+@dataclass
+class Task(Component, ABC):
+    """What the model is asked to do: its preprocessing, postprocessing and metrics."""
+
+    model_class: ClassVar[str]
+    """Name of the transformers Auto class."""
+
+    export_task: ClassVar[str]
+    """Task name of the ONNX exporter."""
+
+    @abstractmethod
+    def supports(self, spec: ModelSpec) -> str | None:
+        """None, or why such a model cannot do this task."""
+
+    @abstractmethod
+    def default_metrics(self) -> list[str]:
+        """Metrics that are computed when none are named."""
+
+    @abstractmethod
+    def examples(self, spec: ModelSpec, dataset: Dataset, rows: Any) -> Examples:
+        """`rows` bound to this task and model: checked, aligned, ready to encode. Raises DataError."""
+
+    @abstractmethod
+    def random_feed(self, spec: ModelSpec, shape: tuple[int, int], seed: int) -> Feed:
+        """Model inputs of `shape` (batch, length) with seeded random content."""
+
+    @abstractmethod
+    def padding(self, spec: ModelSpec) -> dict[str, int]:
+        """What fills the end of shorter rows in a batch, by input name."""
+
+
+class Examples(Protocol):
+    """Labelled rows as a task sees them."""
+
+    kind: Kind
+    """'classification' (an answer is right or wrong) or 'regression' (off by an amount)."""
+
+    columns: dict[str, str]
+    """Which column serves as what, such as {'primary': 'sentence', 'reference': 'label'}."""
+
+    notes: list[str]
+    """What was guessed or assumed, said aloud in the result."""
+
+    def encoded(self) -> list[Feed]:
+        """Model inputs of each row, unpadded: arrays without a batch axis."""
+
+    def cut(self, shape: tuple[int, int], seed: int) -> Feed:
+        """Real rows cut and padded to `shape` (batch, length)."""
+
+    def references(self) -> list[Any] | None:
+        """The right answer of each row; null for a dataset without labels."""
+
+    def predictions(self, outputs: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """The model's answer for each row, in the form of the references."""
+
+    def texts(self) -> list[str]:
+        """Each row in words, for lists that people read."""
+
+
+@dataclass
+class Backend(Component, ABC):
+    """A runtime that loads an artifact and runs it."""
+
+    artifact_format: ClassVar[str]
+    imports: ClassVar[tuple[str, ...]]
+    """Modules that `load` needs; a worker imports them first, and the time is reported apart."""
+
+    @abstractmethod
+    def supports(self, spec: ModelSpec, graph: Graph) -> str | None:
+        """None, or why this backend cannot run such a model at such a graph level."""
+
+    @abstractmethod
+    def environment(self, threads: int, wait_policy: WaitPolicy) -> dict[str, str]:
+        """Environment variables that must stand before the runtime is imported."""
+
+    @abstractmethod
+    def load(self, artifact: Artifact, options: LoadOptions) -> Session:
+        """The artifact, loaded. Raises DataError where its files cannot be read."""
+
+
+@dataclass
+class Graph(Component):
+    """How far the runtime rewrites the graph before it runs it."""
+
+    level: str = MISSING
+
+
+@dataclass
+class Quantization(Component, ABC):
+    """How weights or activations are made smaller."""
+
+    @abstractmethod
+    def supports(self, spec: ModelSpec, backend: Backend) -> str | None:
+        """None, or why such a model cannot be quantized so for this backend."""
+
+    @abstractmethod
+    def recipe(self) -> dict[str, Any] | None:
+        """Everything that changes the quantized file; null where nothing is quantized."""
+
+    @abstractmethod
+    def apply(self, source: Path, target: Path) -> dict[str, Any]:
+        """Write the quantized model.onnx of directory `source` to `target`; returns what was done."""

@@ -1,0 +1,205 @@
+"""The structured config of a run: `RunConfig` and its parts, with every cross-field check.
+
+A value out of range is a problem of the component that holds it; all problems of a config are collected
+and reported together (`optbench.components.check`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from optbench.components import (
+    Backend,
+    Component,
+    Dataset,
+    Graph,
+    Model,
+    Quantization,
+    Task,
+    WaitPolicy,
+    register,
+)
+
+
+class InputSource(Enum):
+    """What the timed forwards are fed with."""
+
+    random = "random"
+    dataset = "dataset"
+
+
+class Start(Enum):
+    """How a fresh worker comes to be: forked from a template that has imported, or started anew."""
+
+    fork = "fork"
+    spawn = "spawn"
+
+
+def at_least(key: str, value: float | None, least: float, unit: str = "") -> list[str]:
+    """A problem if `value` is given and below `least`."""
+    if value is None or value >= least:
+        return []
+    return [f"{key} must be >= {least:g}{unit}, got {value:g}; set it with {key}={least:g}"]
+
+
+@register("measure", "measure")
+@dataclass
+class MeasureConfig(Component):
+    """How latency is measured; defaults are those of `measure=standard`."""
+
+    inputs: InputSource = InputSource.random
+    replicates: int = 5
+    max_replicates: int = 20
+    precision: float = 0.02
+    budget_seconds: float = 60.0
+    duration_seconds: float | None = None
+    warmup_calls: int = 10
+    warmup_seconds: float = 5.0
+    replicate_seconds: float = 1.5
+    block_seconds: float = 0.025
+    start: Start = Start.fork
+    wait_policy: WaitPolicy = WaitPolicy.runtime
+    timeout_seconds: float = 600.0
+
+    def problems(self) -> list[str]:
+        """Ranges, and the order of the replicate counts."""
+        found = [
+            *at_least("replicates", self.replicates, 1),
+            *at_least("warmup_calls", self.warmup_calls, 1),
+            *at_least("warmup_seconds", self.warmup_seconds, 0),
+            *at_least("budget_seconds", self.budget_seconds, 0),
+            *at_least("replicate_seconds", self.replicate_seconds, 0.01),
+            *at_least("block_seconds", self.block_seconds, 0.001),
+            *at_least("duration_seconds", self.duration_seconds, 0.01),
+            *at_least("timeout_seconds", self.timeout_seconds, 1),
+        ]
+        if not 0 < self.precision < 1:
+            found.append(
+                f"precision must lie between 0 and 1, got {self.precision:g}; 0.02 asks for "
+                "an interval of +-2%"
+            )
+        if self.max_replicates < self.replicates:
+            found.append(
+                f"max_replicates must be >= replicates ({self.replicates}), got "
+                f"{self.max_replicates}; raise max_replicates or lower replicates"
+            )
+        return found
+
+
+@register("quality", "quality")
+@dataclass
+class QualityConfig(Component):
+    """Which rows are evaluated, with which metrics, and how much worse is still good enough."""
+
+    enabled: bool = True
+    metrics: list[str] | None = None
+    max_eval_samples: int | None = None
+    batch_size: int = 1
+    margin: float = 0.01
+
+    def problems(self) -> list[str]:
+        """Ranges, and metrics that cannot be asked for."""
+        found = [
+            *at_least("max_eval_samples", self.max_eval_samples, 1),
+            *at_least("batch_size", self.batch_size, 1),
+        ]
+        if not 0 < self.margin < 1:
+            found.append(f"margin must lie between 0 and 1, got {self.margin:g}; 0.01 allows one point")
+        if self.metrics is not None and not self.metrics:
+            found.append(
+                "metrics must name at least one metric, got []; leave it out for the task's own, "
+                "or skip the evaluation with quality=none"
+            )
+        return found
+
+
+@dataclass
+class Variant(Component):
+    """One side of the comparison: what is run, and from which files.
+
+    artifact: an existing directory (ONNX or checkpoint) to measure as it is, instead of preparing one.
+    """
+
+    backend: Backend = MISSING
+    quantization: Quantization = MISSING
+    graph: Graph = MISSING
+    artifact: str | None = None
+    threads: int | None = None
+
+    def problems(self) -> list[str]:
+        """Thread count, and preparation steps that an existing artifact rules out."""
+        found = at_least("threads", self.threads, 1)
+        if self.artifact is not None and self.quantization.recipe() is not None:
+            found.append(
+                "artifact is measured as it is, so quantization must be none; "
+                "drop the quantization or the artifact"
+            )
+        return found
+
+
+@register("baseline", "baseline")
+@dataclass
+class BaselineConfig(Variant):
+    """The variant that the candidate is held against."""
+
+
+@dataclass
+class RunConfig(Component):
+    """Everything that decides a run. The candidate's parts stand at the top level."""
+
+    model: Model = MISSING
+    task: Task = MISSING
+    dataset: Dataset = MISSING
+    baseline: BaselineConfig = MISSING
+    backend: Backend = MISSING
+    quantization: Quantization = MISSING
+    graph: Graph = MISSING
+    artifact: str | None = None
+    measure: MeasureConfig = MISSING
+    quality: QualityConfig = MISSING
+    threads: int | str = "auto"
+    batch_size: int = 1
+    input_length: int = 32
+    batch_sizes: list[int] | None = None
+    input_lengths: list[int] | None = None
+    seed: int = 0
+
+    def problems(self) -> list[str]:
+        """Shape, threads and seed, and lists that only a sweep can walk."""
+        found = [
+            *at_least("batch_size", self.batch_size, 1),
+            *at_least("input_length", self.input_length, 1),
+            *at_least("seed", self.seed, 0),
+            *at_least("threads", self.threads if isinstance(self.threads, int) else None, 1),
+        ]
+        if isinstance(self.threads, str) and self.threads != "auto":
+            found.append(
+                f"threads must be a number or auto, got {self.threads!r}; auto follows the "
+                "affinity mask and the cgroup quota"
+            )
+        for key, values in (
+            ("batch_sizes", self.batch_sizes),
+            ("input_lengths", self.input_lengths),
+        ):
+            for value in values or []:
+                found += at_least(key, value, 1)
+        return found + [problem for problem in self.candidate.problems() if "threads" not in problem]
+
+    @property
+    def candidate(self) -> Variant:
+        """The candidate's parts as a variant, to be handled like the baseline."""
+        return Variant(self.backend, self.quantization, self.graph, self.artifact)
+
+    @property
+    def variants(self) -> dict[str, Variant]:
+        """Both sides by name, the baseline first."""
+        return {"baseline": self.baseline, "candidate": self.candidate}
+
+
+def register_run_schema() -> None:
+    """Store `RunConfig` as the schema that conf/config.yaml starts from."""
+    ConfigStore.instance().store(name="run_schema", node=RunConfig, replace=True)

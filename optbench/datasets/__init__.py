@@ -1,0 +1,1 @@
+"""Where labelled rows come from."""

@@ -1,0 +1,1 @@
+"""How far a runtime rewrites the graph."""

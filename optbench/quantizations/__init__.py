@@ -1,0 +1,1 @@
+"""Ways to make weights and activations smaller."""

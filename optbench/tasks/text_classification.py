@@ -1,0 +1,210 @@
+"""Text classification: single sentences, sentence pairs, and regression on either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from optbench.columns import align_labels, is_generic, resolve_columns
+from optbench.components import Dataset, Kind, ModelSpec, Task, register
+from optbench.errors import DataError
+from optbench.tokenization import (
+    batch_of,
+    load_tokenizer,
+    padding_value,
+    random_feed,
+    texts_of_columns,
+)
+
+if TYPE_CHECKING:
+    from optbench.components import Feed
+
+
+@register("task", "text-classification")
+@dataclass
+class TextClassification(Task):
+    """One label, or one number, for each text or pair of texts.
+
+    is_regression: the model gives one number, and the references are numbers.
+    label_map: dataset label to model label, where their names differ: +task.label_map={1: POSITIVE}.
+    """
+
+    is_regression: bool = False
+    label_map: dict[Any, Any] | None = None
+
+    model_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    export_task: ClassVar[str] = "text-classification"
+
+    def problems(self) -> list[str]:
+        """A label map makes no sense for numbers."""
+        if self.is_regression and self.label_map:
+            return ["label_map must be empty when is_regression=true, got labels; drop one of the two"]
+        return []
+
+    def supports(self, spec: ModelSpec) -> str | None:
+        """Regression needs a model with one output, classification one with at least two."""
+        if spec.vocab_size is None:
+            return f"task=text-classification needs a text model, and {spec.model_type} has no vocabulary"
+        outputs = len(spec.labels)
+        if self.is_regression and outputs != 1:
+            return f"task.is_regression=true needs a model with one output, and this one has {outputs}"
+        if not self.is_regression and outputs < 2:
+            return "the model has a single output; set task.is_regression=true"
+        return None
+
+    def given_labels(self) -> dict[str, str]:
+        """The label map with names as text: YAML reads 1 as a number."""
+        return {str(name): str(label) for name, label in (self.label_map or {}).items()}
+
+    def default_metrics(self) -> list[str]:
+        """Accuracy and F1, or correlations."""
+        return ["pearson", "spearmanr"] if self.is_regression else ["accuracy", "f1_macro"]
+
+    def examples(self, spec: ModelSpec, dataset: Dataset, rows: Any) -> TextExamples:
+        """The rows, with columns resolved and labels aligned to the model's outputs."""
+        columns, notes = resolve_columns(dataset, column_kinds(rows))
+        references: list[Any] | None = None
+        if "reference" in columns:
+            values = rows[columns["reference"]][:]
+            if self.is_regression:
+                references = numbers(values, columns["reference"])
+            else:
+                feature = rows.features[columns["reference"]]
+                references, note = class_indices(values, feature, spec, self.given_labels())
+                notes += note
+        return TextExamples(self, spec, rows, columns, references, notes)
+
+    def random_feed(self, spec: ModelSpec, shape: tuple[int, int], seed: int) -> Feed:
+        """Seeded random token ids of exactly `shape`, nothing masked."""
+        return random_feed(load_tokenizer(spec.directory), shape, seed)
+
+    def padding(self, spec: ModelSpec) -> dict[str, int]:
+        """The tokenizer's own padding; attention stops before it."""
+        tokenizer = load_tokenizer(spec.directory)
+        return {name: padding_value(tokenizer, name) for name in tokenizer.model_input_names}
+
+
+class TextExamples:
+    """Rows of text with their references: class indices int, or numbers float."""
+
+    def __init__(
+        self,
+        task: TextClassification,
+        spec: ModelSpec,
+        rows: Any,
+        columns: dict[str, str],
+        references: list[Any] | None,
+        notes: list[str],
+    ) -> None:
+        self.kind: Kind = "regression" if task.is_regression else "classification"
+        self.columns = columns
+        self.notes = notes
+        self._spec = spec
+        self._references = references
+        self._tokenizer = load_tokenizer(spec.directory)
+        self._texts = texts_of_columns(rows, columns)
+
+    def encoded(self) -> list[Feed]:
+        """Token ids of each row, cut to the model's maximum: int64 [length] by input name."""
+        return self._encode(self._texts, self._spec.max_length)
+
+    def cut(self, shape: tuple[int, int], seed: int) -> Feed:
+        """`shape[0]` seeded rows, cut and padded to `shape[1]` tokens: int64 [batch, length]."""
+        import numpy as np
+
+        batch, length = shape
+        chosen = np.random.default_rng(seed).integers(len(self._texts), size=batch)
+        encoded = self._encode([self._texts[index] for index in chosen], length)
+        return batch_of(encoded, self._tokenizer, length)
+
+    def references(self) -> list[Any] | None:
+        """The right answers, or null."""
+        return self._references
+
+    def predictions(self, outputs: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """Index of the largest logit, or the number itself."""
+        if self.kind == "regression":
+            return [float(row["logits"].reshape(-1)[0]) for row in outputs]
+        return [int(row["logits"].argmax()) for row in outputs]
+
+    def texts(self) -> list[str]:
+        """The sentence, or both joined by a bar."""
+        return [" | ".join(text) for text in self._texts]
+
+    def _encode(self, texts: Sequence[Sequence[str]], max_length: int | None) -> list[Feed]:
+        import numpy as np
+
+        parts = [list(part) for part in zip(*texts, strict=True)]
+        limit = {"truncation": True, "max_length": max_length} if max_length else {}
+        encoding = self._tokenizer(*parts, **limit)
+        names = list(encoding.keys())
+        return [
+            {name: np.asarray(encoding[name][row], dtype=np.int64) for name in names}
+            for row in range(len(texts))
+        ]
+
+
+def column_kinds(rows: Any) -> dict[str, str]:
+    """Column name to 'string', 'number', 'class' or 'other', from the table's own schema."""
+    kinds = {}
+    for name, feature in rows.features.items():
+        dtype = str(getattr(feature, "dtype", ""))
+        if type(feature).__name__ == "ClassLabel":
+            kinds[name] = "class"
+        elif dtype in {"string", "large_string", "string_view"}:
+            kinds[name] = "string"
+        elif dtype.startswith(("int", "uint", "float", "double", "bool")):
+            kinds[name] = "number"
+        else:
+            kinds[name] = "other"
+    return kinds
+
+
+def numbers(values: Sequence[Any], column: str) -> list[float]:
+    """Regression references. Raises DataError at the first value that is no number."""
+    for row, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise DataError(
+                f"dataset.ref_keys={column} must hold numbers for task.is_regression=true, "
+                f"found {value!r} in row {row}"
+            )
+    return [float(value) for value in values]
+
+
+def class_indices(
+    values: Sequence[Any], feature: Any, spec: ModelSpec, label_map: Mapping[str, str]
+) -> tuple[list[int], list[str]]:
+    """Model output index of each reference, and notes on what was assumed. Raises DataError."""
+    names = getattr(feature, "names", None)
+    if names:
+        known = [names[value] for value in values if value is not None and value >= 0]
+        if len(known) < len(values):
+            raise DataError(
+                f"{len(values) - len(known)} of {len(values)} rows have no label (null or -1), as "
+                "in test splits that keep their answers; choose another with dataset.eval_split="
+            )
+        values = known
+    elif all(isinstance(value, int) for value in values) and not label_map:
+        return plain_indices([int(value) for value in values], spec)
+    else:
+        values = [str(value) for value in values]
+        names = sorted(set(values))
+    index = align_labels(names, spec.labels, label_map)
+    notes = []
+    if is_generic(spec.labels):
+        notes.append(f"the model does not name its labels; taken in the order {', '.join(names)}")
+    return [index[value] for value in values], notes
+
+
+def plain_indices(values: list[int], spec: ModelSpec) -> tuple[list[int], list[str]]:
+    """Whole numbers as indices into the model's outputs. Raises DataError outside their range."""
+    outside = sorted({value for value in values if not 0 <= value < len(spec.labels)})
+    if outside:
+        raise DataError(
+            f"labels do not match: the dataset has {', '.join(map(str, sorted(set(values))))}; the "
+            f"model has {len(spec.labels)} outputs, {', '.join(spec.labels)}; say which is which "
+            "with +task.label_map={...}"
+        )
+    order = ", ".join(f"{position} = {label}" for position, label in enumerate(spec.labels))
+    return values, [f"the dataset does not name its labels; taken as {order}"]

@@ -1,0 +1,106 @@
+"""What a checkpoint says about itself."""
+
+import json
+
+import pytest
+
+from optbench import checkpoint
+from optbench.errors import DataError
+from optbench.models.pretrained import PretrainedModel
+
+
+@pytest.fixture
+def directory(tmp_path):
+    config = {"model_type": "bert", "vocab_size": 100, "max_position_embeddings": 64}
+    config["id2label"] = {"1": "POS", "0": "NEG"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    return tmp_path
+
+
+def edit(directory, **changes):
+    file = directory / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_the_spec_is_read_from_the_files(directory):
+    spec = checkpoint.read_spec(directory)
+    assert (spec.model_type, spec.labels, spec.vocab_size) == ("bert", ("NEG", "POS"), 100)
+    assert spec.max_length == 64
+
+
+def test_the_shorter_limit_of_model_and_tokenizer_counts(directory):
+    (directory / "tokenizer_config.json").write_text('{"model_max_length": 48}')
+    assert checkpoint.read_spec(directory).max_length == 48
+    (directory / "tokenizer_config.json").write_text('{"model_max_length": 1e30}')
+    assert checkpoint.read_spec(directory).max_length == 64
+
+
+def test_roberta_loses_two_positions_to_its_padding(directory):
+    edit(directory, model_type="roberta", max_position_embeddings=514, pad_token_id=1)
+    assert checkpoint.read_spec(directory).max_length == 512
+
+
+def test_unnamed_labels_are_numbered(directory):
+    edit(directory, id2label=None, num_labels=3)
+    assert checkpoint.read_spec(directory).labels == ("LABEL_0", "LABEL_1", "LABEL_2")
+
+
+def test_a_model_without_positions_has_no_limit(directory):
+    edit(directory, max_position_embeddings=None)
+    assert checkpoint.read_spec(directory).max_length is None
+
+
+def test_a_directory_that_is_no_model_is_described(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(DataError, match=r"is not a model.*found notes\.txt"):
+        checkpoint.read_spec(tmp_path)
+
+
+def test_a_config_without_model_type_is_no_model(directory):
+    (directory / "config.json").write_text("{}")
+    with pytest.raises(DataError, match="names no model_type"):
+        checkpoint.read_spec(directory)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]"])
+def test_a_broken_config_is_named(directory, content):
+    (directory / "config.json").write_text(content)
+    with pytest.raises(DataError, match=r"config\.json"):
+        checkpoint.read_spec(directory)
+
+
+def test_descriptions_of_what_was_found(tmp_path):
+    assert checkpoint.describe(tmp_path) == "an empty directory"
+    assert checkpoint.describe(tmp_path / "none") == "nothing there"
+    for name in "abcdefgh":
+        (tmp_path / name).write_text("")
+    assert checkpoint.describe(tmp_path) == "a, b, c, d, e, f and 2 more"
+    assert checkpoint.describe(tmp_path / "a") == "a file"
+
+
+def test_a_model_path_resolves_to_its_directory(directory):
+    assert PretrainedModel(path=str(directory)).resolve() == directory.resolve()
+
+
+def test_a_missing_model_says_how_to_get_it(tmp_path):
+    with pytest.raises(DataError, match="nothing there; build it once"):
+        PretrainedModel(path=str(tmp_path / "none"), hint="build it once").resolve()
+
+
+def test_a_model_without_weights_is_refused(directory):
+    (directory / "model.safetensors").unlink()
+    with pytest.raises(DataError, match="holds no weights"):
+        PretrainedModel(path=str(directory)).resolve()
+
+
+def test_problems_of_a_model(directory):
+    assert PretrainedModel(path=str(directory)).problems() == []
+    assert "must be a directory" in PretrainedModel(path="").problems()[0]
+    assert "only applies to hub names" in PretrainedModel(path=str(directory), revision="x").problems()[0]
+
+
+def test_hashes_follow_names_and_contents(directory):
+    before = checkpoint.hash_files(checkpoint.weight_files(directory))
+    (directory / "model.safetensors").write_bytes(b"other")
+    assert checkpoint.hash_files(checkpoint.weight_files(directory)) != before
