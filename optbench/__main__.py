@@ -1,0 +1,6 @@
+"""`python -m optbench` is `optbench`."""
+
+from optbench.cli import console
+
+if __name__ == "__main__":
+    console()

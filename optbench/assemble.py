@@ -1,0 +1,105 @@
+"""Records from what the processes reported: no process is started here, and nothing is timed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from optbench.components import Artifact, component_name
+from optbench.config import RunConfig, Start, Variant
+from optbench.measure import statistics
+from optbench.measure.procedure import Measured
+from optbench.records import (
+    ArtifactRecord,
+    ColdStart,
+    Comparison,
+    Preparation,
+    TimingRecord,
+    VariantResult,
+)
+from optbench.worker import LoadReport
+
+
+def variant_result(
+    variant: Variant, artifact: Artifact, report: LoadReport, peak_bytes: int | None
+) -> VariantResult:
+    """A variant as known after its cold start."""
+    seconds = artifact.step_seconds
+    memory = report.memory_bytes
+    return VariantResult(
+        backend=component_name(variant.backend),
+        quantization=component_name(variant.quantization),
+        graph=variant.graph.level,
+        threads=report.settings["threads"],
+        runtime=report.settings,
+        artifact=ArtifactRecord(
+            path=str(artifact.directory),
+            format=artifact.format,
+            sha256=artifact.sha256,
+            size_bytes=report.weights_bytes or artifact.size_bytes,
+            details=artifact.details,
+        ),
+        preparation=Preparation(
+            export_seconds=seconds.get("export"),
+            optimize_seconds=seconds.get("optimize"),
+            quantize_seconds=seconds.get("quantize"),
+            from_cache=artifact.from_cache,
+        ),
+        cold_start=ColdStart(
+            import_seconds=report.import_seconds,
+            load_seconds=report.load_seconds,
+            first_call_seconds=report.first_call_seconds,
+            memory_after_import_bytes=memory.get("after_import"),
+            memory_after_load_bytes=memory.get("after_load"),
+            peak_memory_bytes=peak_bytes,
+            memory_reason=report.memory_reason,
+        ),
+    )
+
+
+def timing_record(config: RunConfig, measured: Measured, start: Start) -> TimingRecord:
+    """How the timing was done, and why it ended."""
+    return TimingRecord(
+        batch_size=config.batch_size,
+        input_length=config.input_length,
+        inputs=config.measure.inputs.value,
+        seed=config.seed,
+        replicates=len(measured.samples.replicates()),
+        start=start.value,
+        wait_policy=config.measure.wait_policy.value,
+        calls_per_block=dict(measured.calls_per_block),
+        stopped_by=measured.stopped_by or "failure",
+        measuring_seconds=measured.measuring_seconds,
+        starting_seconds=measured.starting_seconds,
+    )
+
+
+def comparison(measured: Measured, variants: Mapping[str, VariantResult]) -> Comparison:
+    """The candidate against the baseline."""
+    samples = measured.samples
+    wall = statistics.log_ratios(samples, "baseline", "candidate")
+    cpu = statistics.log_ratios(samples, "baseline", "candidate", clock="cpu")
+    sizes = {name: size_bytes(variant) for name, variant in variants.items()}
+    peaks = {name: peak_memory_bytes(variant) for name, variant in variants.items()}
+    return Comparison(
+        speedup=statistics.ratio_estimate(wall),
+        cpu_speedup=statistics.ratio_estimate(cpu),
+        size_ratio=ratio(sizes["candidate"], sizes["baseline"]),
+        peak_memory_ratio=ratio(peaks["candidate"], peaks["baseline"]),
+        replicate_log_ratios=wall,
+        replicate_cpu_log_ratios=cpu,
+    )
+
+
+def size_bytes(variant: VariantResult) -> int | None:
+    """Size of a variant's weights."""
+    return None if variant.artifact is None else variant.artifact.size_bytes
+
+
+def peak_memory_bytes(variant: VariantResult) -> int | None:
+    """Highest resident set of a variant's cold start."""
+    return None if variant.cold_start is None else variant.cold_start.peak_memory_bytes
+
+
+def ratio(part: float | None, whole: float | None) -> float | None:
+    """part / whole where both are known and neither is zero."""
+    return part / whole if part and whole else None

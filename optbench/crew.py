@@ -1,0 +1,88 @@
+"""Fresh worker processes on demand, one for each variant: forked from a template, or started anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from optbench.config import Start
+from optbench.process import Child, Template, start
+from optbench.worker import Assignment, RemoteWorker
+
+FACTORY = "optbench.worker:VariantHost"
+
+
+class Templates:
+    """Template processes by what they have imported, so that variants and sweep points share them."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._running: dict[tuple[object, ...], Template] = {}
+
+    def get(self, name: str, imports: tuple[str, ...], environment: Mapping[str, str]) -> Template:
+        """The template for these modules and environment; it starts now and imports meanwhile."""
+        key = (imports, *sorted(environment.items()))
+        if key not in self._running:
+            self._running[key] = Template(name, imports, environment, self._log)
+        return self._running[key]
+
+    def close(self) -> None:
+        """End all templates."""
+        for template in self._running.values():
+            template.close()
+        self._running.clear()
+
+
+class Crew:
+    """Makes workers for the variants of one run. `fallbacks` says where a fork was refused, and why."""
+
+    def __init__(
+        self,
+        assignments: Mapping[str, Assignment],
+        templates: Templates | None,
+        log: Path,
+        timeout_seconds: float,
+    ) -> None:
+        self._assignments = assignments
+        self._templates = templates
+        self._log = log
+        self._timeout = timeout_seconds
+        self.fallbacks: dict[str, str] = {}
+
+    @property
+    def start(self) -> Start:
+        """How workers come to be."""
+        return Start.spawn if self._templates is None else Start.fork
+
+    def fresh(self, name: str, threads: int | None = None) -> RemoteWorker:
+        """A new, loaded worker for a variant, forked where that is safe."""
+        assignment = self._assignments[name]
+        if threads is not None:
+            options = replace(assignment.options, threads=threads)
+            assignment = replace(assignment, options=options)
+        child = self._fork(name, assignment) or self._spawn(name, assignment)
+        return self._loaded(child)
+
+    def spawned(self, name: str) -> RemoteWorker:
+        """A new, loaded worker in a fresh interpreter, whatever the configured start."""
+        return self._loaded(self._spawn(name, self._assignments[name]))
+
+    def _loaded(self, child: Child) -> RemoteWorker:
+        try:
+            return RemoteWorker(child, self._timeout)
+        except BaseException:
+            child.close()
+            raise
+
+    def _fork(self, name: str, assignment: Assignment) -> Child | None:
+        if self._templates is None:
+            return None
+        template = self._templates.get(name, assignment.backend.imports, assignment.environment)
+        if reason := template.refuses():
+            self.fallbacks[name] = reason
+            return None
+        return template.fork(name, FACTORY, assignment)
+
+    def _spawn(self, name: str, assignment: Assignment) -> Child:
+        return start(name, FACTORY, assignment, environment=assignment.environment, log=self._log)

@@ -1,0 +1,103 @@
+"""The result of a run while it grows: saved after every stage, so that nothing measured is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from optbench import __version__
+from optbench.components import component_name
+from optbench.config import RunConfig
+from optbench.environment import capture
+from optbench.errors import Unsupported, WorkerError
+from optbench.records import Failure, RunResult, replace, write_result
+
+
+class Draft:
+    """The result as far as it has come; saved after every stage, so that nothing measured is lost."""
+
+    def __init__(self, config: RunConfig, directory: Path) -> None:
+        self.directory = directory
+        self.stage = "configuration"
+        resolved = plain_config(config)
+        self.result = RunResult(
+            optbench_version=__version__,
+            status="failed",
+            started_at=now(),
+            command=sys.argv,
+            config=resolved,
+            config_hash=hash_of({**resolved, "batch_sizes": None, "input_lengths": None}),
+            environment=capture(directory=Path.cwd()),
+            failure=Failure("interrupted", self.stage, "the run has not come to its end"),
+        )
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of the result."""
+        self.result = replace(self.result, **changes)
+
+    def variant(self, name: str, **changes: Any) -> None:
+        """Change fields of one variant."""
+        changed = replace(self.result.variants[name], **changes)
+        self.update(variants={**self.result.variants, name: changed})
+
+    def fail(self, error: BaseException) -> None:
+        """Note why the run ended early."""
+        interrupted = isinstance(error, KeyboardInterrupt)
+        failure = Failure(
+            kind="interrupted" if interrupted else type(error).__name__,
+            stage=self.stage,
+            message="interrupted from the keyboard" if interrupted else str(error),
+            details=getattr(error, "details", None) or None,
+        )
+        status = "skipped" if isinstance(error, Unsupported) else "failed"
+        self.update(status=status, failure=failure)
+        if failure.details:
+            logging.getLogger(__name__).error("%s\n%s", failure.message, failure.details)
+
+    def save(self) -> None:
+        """Write result.json. Raises OptbenchError when the disk refuses."""
+        try:
+            write_result(self.directory, self.result)
+        except OSError as error:
+            raise WorkerError(f"{self.directory}/result.json cannot be written: {error}") from error
+
+    def finish(self) -> None:
+        """Write the last state."""
+        if self.result.status == "ok":
+            self.update(failure=None)
+        self.update(finished_at=now())
+        self.save()
+
+
+def plain_config(config: RunConfig) -> dict[str, Any]:
+    """The config as resolved, in plain JSON types; components carry their registered names."""
+    container = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    if not isinstance(container, dict):
+        raise TypeError("a run config is a mapping")
+    named = {str(key): value for key, value in container.items()}
+    named["chosen"] = {
+        name: {
+            "backend": component_name(variant.backend),
+            "quantization": component_name(variant.quantization),
+        }
+        for name, variant in config.variants.items()
+    }
+    return named
+
+
+def hash_of(resolved: Mapping[str, Any]) -> str:
+    """SHA-256 of a resolved config."""
+    return hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()
+
+
+def now() -> str:
+    """The time of day in UTC, ISO 8601 with seconds."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,67 @@
+"""The help page: groups and options as the shipped configs describe themselves, and examples."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from optbench.locations import conf_dir
+
+GROUPS = {
+    "model": "the checkpoint",
+    "task": "what it is asked to do",
+    "dataset": "the labelled rows it is judged on",
+    "baseline": "what the candidate is held against",
+    "backend": "the runtime of the candidate",
+    "quant": "how the candidate's weights are made smaller",
+    "graph": "how far the runtime rewrites the graph",
+    "measure": "how latency is measured",
+    "quality": "which rows and metrics",
+    "sweep": "with -m: which grid is walked",
+}
+
+EXAMPLES = """\
+  optbench                                                      the demo: PyTorch against int8, no network
+  optbench backend=onnxruntime quant=none batch_size=8 input_length=64
+  optbench model=pretrained model.path=my_model dataset=labelled dataset.path=rows.csv
+  optbench baseline=onnxruntime quant=dynamic measure=strict    what does int8 alone bring?
+  optbench -m quant=none,dynamic batch_size=1,8                 four runs, one after the other"""
+
+KEYS = """\
+  batch_size=1  input_length=32  threads=auto  seed=0           shape and cores, the same for both sides
+  measure.precision=0.02  measure.budget_seconds=60             stop at +-2%, or after a minute
+  measure.inputs=random|dataset                                 random tokens, or the dataset's own texts
+  quality.max_eval_samples=500  quality.metrics=[accuracy]      seeded sample; metrics by name or path
+  quantization.per_channel=false  backend.opset=17              any field of a chosen option
+  artifact=DIR                                                  measure existing files as the candidate"""
+
+CODES = "0 done · 1 a gate failed · 2 bad input · 3 a run failed · 4 inconclusive · 130 interrupted"
+
+
+def meaning(file: Path) -> str:
+    """The first comment of a config file that is not a directive, without its example command."""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") and not line.startswith("# @"):
+            return re.split(r"\s{2,}optbench ", line[1:].strip())[0]
+    return ""
+
+
+def help_body() -> str:
+    """Everything below the first line of `optbench --help`."""
+    lines = ["Choose one option of each group (group=option):"]
+    for group, purpose in GROUPS.items():
+        lines.append(f"\n  {group}: {purpose}")
+        for file in sorted((conf_dir() / group).glob("*.yaml")):
+            lines.append(f"    {file.stem:<20}{meaning(file)}")
+    experiments = sorted((conf_dir() / "experiment").glob("*.yaml"))
+    if experiments:
+        lines.append("\n  +experiment=NAME: a whole question, ready to run")
+        lines += [f"    {file.stem:<20}{meaning(file)}" for file in experiments]
+    lines += ["\nSet any value (key=value); the ones used most:", KEYS, "\nExamples:", EXAMPLES]
+    lines += [
+        "\nLook before you run: optbench --cfg job [key=value ...]",
+        "Your own configs: optbench --config-dir DIR --config-name NAME",
+        "Less or more on the terminal: -q, -v. Hydra's own flags: --hydra-help",
+        f"Exit codes: {CODES}",
+    ]
+    return "\n".join(lines)

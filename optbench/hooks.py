@@ -1,0 +1,252 @@
+"""What happens around a run: validation before any directory exists, exit codes after the last one.
+
+Hydra calls these callbacks. It turns their ordinary exceptions into warnings; SystemExit and
+KeyboardInterrupt pass.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from optbench import components
+from optbench.config import RunConfig
+from optbench.errors import ConfigError, ResultError
+from optbench.records import RESULT_FILE, read_result
+
+ALL_POINTS_LIMIT = 64
+"""Up to so many points of a sweep are composed one by one before the first runs; beyond, each value."""
+
+NOISE = (
+    "full_key:",
+    "object_type=",
+    "reference_type=",
+    "Set the environment variable",
+    "Config search path:",
+    "provider=",
+)
+"""Starts of lines in Hydra's messages that help nobody at the command line."""
+
+
+class Session:
+    """What the callbacks and the command line share within one process."""
+
+    exit_code = 0
+    interrupted = False
+    sweeping = False
+
+
+def to_config(config: DictConfig) -> RunConfig:
+    """The typed config below Hydra's. Raises ConfigError for missing and mistyped values."""
+    plain = copy.deepcopy(config)
+    OmegaConf.set_readonly(plain, False)
+    OmegaConf.set_struct(plain, False)
+    plain.pop("hydra", None)
+    try:
+        built = OmegaConf.to_object(plain)
+    except MissingMandatoryValue as error:
+        key = error.full_key or str(error)
+        raise ConfigError(f"{key} must be set, it has no default; set it with {key}=VALUE") from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    if not isinstance(built, RunConfig):
+        raise ConfigError(
+            "the config must start from optbench's schema; put '- config' first in its defaults list"
+        )
+    return built
+
+
+def leave(error: ConfigError) -> None:
+    """Print every problem and end the process with the code for bad configuration."""
+    print_problems(error)
+    raise SystemExit(error.exit_code)
+
+
+def print_problems(error: ConfigError) -> None:
+    """All problems on stderr, one line each."""
+    count = len(error.problems)
+    head = (
+        "optbench: the configuration has a problem:"
+        if count == 1
+        else (f"optbench: the configuration has {count} problems:")
+    )
+    sys.stderr.write("\n  ".join([head, *error.problems]) + "\n")
+
+
+class RunHooks(Callback):
+    """Validates before a run or sweep, and works out the exit code of a sweep."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """All problems of a single run, before Hydra makes its directory."""
+        HydraConfig.instance().set_config(config)  # the output directory's name interpolates it
+        try:
+            checked = to_config(config)
+            problems = components.collect_problems(checked) + single_run_problems(config, checked)
+            problems += directory_problems(Path(str(config.hydra.run.dir)), "hydra.run.dir")
+            if problems:
+                raise ConfigError(*problems)
+        except ConfigError as error:
+            leave(error)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """A wrong option, key or type anywhere in the sweep ends it before the first point."""
+        silence_optuna()
+        try:
+            problems = directory_problems(Path(str(config.hydra.sweep.dir)), "hydra.sweep.dir")
+            problems += sweep_problems(config)
+            if problems:
+                raise ConfigError(*problems)
+        except ConfigError as error:
+            leave(error)
+        Session.sweeping = True
+        signal.signal(signal.SIGINT, interrupt)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """After Ctrl-C in a sweep, stop here: the current point is complete."""
+        if Session.interrupted:
+            raise KeyboardInterrupt
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """The sweep's exit code, from what its points wrote."""
+        if not Session.sweeping:
+            return
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        Session.exit_code = 3
+        Session.exit_code = sweep_exit_code(Path(str(config.hydra.sweep.dir)))
+
+
+def interrupt(number: int, frame: Any) -> None:
+    """Ctrl-C in a sweep: the first one ends it after the current point, the second one at once."""
+    if Session.interrupted:
+        raise KeyboardInterrupt
+    Session.interrupted = True
+    sys.stderr.write("\noptbench: stopping after this point; press Ctrl-C again to stop at once\n")
+
+
+def silence_optuna() -> None:
+    """Optuna logs every trial to stderr unless told otherwise."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def single_run_problems(config: DictConfig, checked: RunConfig) -> list[str]:
+    """Lists and sweeps that only -m can walk."""
+    if config.hydra.runtime.choices.get("sweep") not in (None, "none"):
+        return ["sweep=grid walks a grid, which needs a multirun; add -m"]
+    return [
+        f"{key} is a list of points for a sweep; run optbench -m sweep=grid {key}="
+        f"[{','.join(map(str, values))}], or give one value with {key.removesuffix('s')}="
+        for key, values in (
+            ("batch_sizes", checked.batch_sizes),
+            ("input_lengths", checked.input_lengths),
+        )
+        if values
+    ]
+
+
+def directory_problems(directory: Path, key: str) -> list[str]:
+    """Why results cannot be written there; nothing is created."""
+    place = directory.absolute()
+    while not place.exists() and not place.is_symlink():
+        place = place.parent
+    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
+        return []
+    found = "is not a directory" if not place.is_dir() else "is not writable"
+    return [f"{key}={directory} must be a writable directory, but {place} {found}; choose another"]
+
+
+def sweep_axes(config: DictConfig) -> dict[str, list[str]]:
+    """Axis name to the values it takes; fixed overrides have one value."""
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    given = [f"{key}={value}" for key, value in params.items()]
+    if empty := [override for override in given if override.endswith("=")]:
+        keys = " and ".join(f"{override}".replace("=", "s=[...]") for override in empty)
+        raise ConfigError(f"sweep=grid needs its points; give {keys}")
+    given += list(config.hydra.overrides.task)
+    keys = [str(override).partition("=")[0].lstrip("+~") for override in config.hydra.overrides.task]
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
+        raise ConfigError(*(f"{key} is given more than once; give it once" for key in twice))
+    axes: dict[str, list[str]] = {}
+    for override in OverridesParser.create().parse_overrides([str(item) for item in given]):
+        key = override.get_key_element()
+        if override.is_sweep_override() and not override.is_range_sweep():
+            axes[key] = [str(value) for value in override.sweep_string_iterator()]
+        else:
+            axes[key] = [override.get_value_element_as_str()]
+    return axes
+
+
+def sweep_points(axes: dict[str, list[str]]) -> list[list[str]]:
+    """Points to check: all of a small grid, else each value once beside the others' first."""
+    names, values = list(axes), list(axes.values())
+    count = 1
+    for options in values:
+        count *= len(options)
+    if count <= ALL_POINTS_LIMIT:
+        combinations: Sequence[Sequence[str]] = list(itertools.product(*values))
+    else:
+        first = [options[0] for options in values]
+        combinations = [first] + [
+            [*first[:index], option, *first[index + 1 :]]
+            for index, options in enumerate(values)
+            for option in options[1:]
+        ]
+    return [
+        [f"{name}={value}" for name, value in zip(names, combination, strict=True)]
+        for combination in combinations
+    ]
+
+
+def sweep_problems(config: DictConfig) -> list[str]:
+    """Distinct composition problems of a sweep's points."""
+    axes = sweep_axes(config)
+    loader: Any = GlobalHydra.instance().config_loader()
+    problems: dict[str, None] = {}
+    for point in sweep_points(axes):
+        try:
+            to_config(loader.load_sweep_config(config, point))
+        except ConfigError as error:
+            problems.update(dict.fromkeys(error.problems))
+        except (HydraException, OmegaConfBaseException) as error:
+            problems[hydra_message(error)] = None
+    return list(problems)
+
+
+def hydra_message(error: BaseException) -> str:
+    """Hydra's message with its cause, where the suggestion stands, as one line."""
+    parts = [str(error).strip()]
+    if error.__cause__ is not None and str(error.__cause__).strip() not in parts[0]:
+        parts.append(str(error.__cause__).strip())
+    lines = [line for part in parts for line in part.splitlines() if line.strip()]
+    kept = [line.strip() for line in lines if not line.strip().startswith(NOISE)]
+    text = " ".join(line for line in kept if not line.endswith("_schema"))
+    return text.removeprefix("In 'config': ")
+
+
+def sweep_exit_code(directory: Path) -> int:
+    """3 if a point failed or left no result, 130 after Ctrl-C, else 0."""
+    if Session.interrupted:
+        return 130
+    codes = []
+    for job in sorted(path for path in directory.iterdir() if (path / ".hydra").is_dir()):
+        try:
+            codes.append(3 if read_result(job / RESULT_FILE).status == "failed" else 0)
+        except ResultError:
+            codes.append(3)
+    return max(codes, default=3)

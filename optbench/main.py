@@ -1,0 +1,154 @@
+"""The Hydra entrypoint: compose a config, run it, leave result.json, hand the objectives to Optuna."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from optbench import plugins
+from optbench.config import register_run_schema
+from optbench.errors import ConfigError, OptbenchError
+from optbench.hooks import Session, hydra_message, print_problems, to_config
+from optbench.locations import LOG_FILE, conf_dir
+from optbench.records import RESULT_FILE
+from optbench.resolvers import register_resolvers
+
+FAILED = (0.0, float("inf"))
+"""Objectives of a point without numbers: Optuna refuses NaN, and a task must not raise."""
+
+
+def task(config: DictConfig) -> tuple[float, float]:
+    """One point: (samples per second, p95 seconds) of the candidate. Never raises on bad input."""
+    from optbench.reports.terminal import Terminal
+    from optbench.run import run
+
+    hydra_config = HydraConfig.get()
+    directory = Path(hydra_config.runtime.output_dir)
+    sweeping = hydra_config.mode is RunMode.MULTIRUN
+    terminal = Terminal(sweeping)
+    outcome = run(to_config(config), directory, terminal)
+    if outcome.nothing_measured and outcome.error is not None and not sweeping:
+        discard(directory)
+        print_problems(ConfigError(*str(outcome.error).splitlines()))
+    else:
+        terminal.finish(outcome.result, directory / RESULT_FILE)
+    Session.exit_code = outcome.exit_code
+    return outcome.objectives or FAILED
+
+
+def discard(directory: Path) -> None:
+    """Remove what Hydra wrote before it was known that the run cannot start; keep anything else."""
+    shutil.rmtree(directory / ".hydra", ignore_errors=True)
+    for file in (RESULT_FILE, LOG_FILE):
+        (directory / file).unlink(missing_ok=True)
+    for place in (directory, directory.parent):
+        with contextlib.suppress(OSError):
+            place.rmdir()
+
+
+def launch(arguments: list[str]) -> int:
+    """Run the Hydra application with `arguments`; returns the exit code."""
+    register_run_schema()
+    plugins.import_all()
+    register_resolvers()
+    Session.exit_code, Session.interrupted, Session.sweeping = 0, False, False
+    application = hydra.main(
+        config_path=str(conf_dir()), config_name="config", execution_whitelist=("optbench.*",)
+    )(task)
+    with arguments_of(arguments), full_errors() as wants_traceback:
+        try:
+            application()
+        except KeyboardInterrupt:
+            sys.stderr.write("optbench: interrupted\n")
+            return 130
+        except SystemExit as error:
+            return error.code if isinstance(error.code, int) else 2
+        except (
+            HydraException,
+            OmegaConfBaseException,
+            OptbenchError,
+            OSError,
+            ValueError,
+        ) as error:
+            if wants_traceback:
+                raise
+            if isinstance(error, OSError) and not isinstance(error, HydraException):
+                problems = [f"{error.filename} cannot be written or read: {error.strerror}"]
+            else:
+                problems = composition_problems(arguments, error)
+            print_problems(ConfigError(*problems))
+            return 2
+    return Session.exit_code
+
+
+@contextlib.contextmanager
+def arguments_of(arguments: list[str]) -> Iterator[None]:
+    """Hydra reads sys.argv."""
+    before = sys.argv
+    sys.argv = ["optbench", *arguments]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+@contextlib.contextmanager
+def full_errors() -> Iterator[bool]:
+    """Make Hydra raise instead of printing; yields whether the user asked for tracebacks."""
+    asked = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield asked is not None
+    finally:
+        if asked is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = asked
+
+
+def composition_problems(arguments: list[str], error: BaseException) -> list[str]:
+    """Every override that cannot be composed: composition itself stops at the first."""
+    overrides = [item for item in arguments if "=" in item and not item.startswith("-")]
+    problems: list[str] = []
+    message: str | None = hydra_message(error)
+    while message is not None:
+        problems.append(message)
+        for override in overrides:
+            fewer = [item for item in overrides if item != override]
+            without = first_problem(fewer)
+            if without != message:
+                overrides, message = fewer, without
+                break
+        else:
+            message = None
+    return list(dict.fromkeys(problems))
+
+
+def first_problem(overrides: list[str]) -> str | None:
+    """What Hydra says about composing these overrides; None if they compose."""
+    from hydra import compose, initialize_config_dir
+
+    axes = [item for item in overrides if not item.startswith("hydra.")]
+    try:
+        with initialize_config_dir(config_dir=str(conf_dir())):
+            compose("config", overrides=[first_value(item) for item in axes])
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        return hydra_message(error)
+    return None
+
+
+def first_value(override: str) -> str:
+    """An override with the first of its comma-separated values, as a sweep's first point has it."""
+    name, sign, value = override.partition("=")
+    return f"{name}{sign}{value if value.startswith(('[', '{')) else value.split(',')[0]}"

@@ -1,0 +1,70 @@
+"""Preparation steps that load heavy libraries; they run in a process of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from optbench.components import Quantization
+from optbench.errors import DataError
+
+COMPANIONS = ("*.json", "*.txt", "*.model")
+
+
+class Preparer:
+    """Lives in a preparation process."""
+
+    def export(self, source: Path, target: Path, task: str, opset: int | None) -> dict[str, Any]:
+        """Write `source` as ONNX with optimum's exporter. Raises DataError."""
+        from optimum.exporters.onnx import main_export
+
+        warnings.filterwarnings("ignore")
+        try:
+            main_export(
+                str(source),
+                output=target,
+                task=task,
+                opset=opset,
+                dtype="fp32",
+                do_validation=False,
+                local_files_only=True,
+            )
+        except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+            raise DataError(f"{source} cannot be exported to ONNX: {error}") from error
+        return {"opset": opset_of(target / "model.onnx")}
+
+    def quantize(self, source: Path, target: Path, quantization: Quantization) -> dict[str, Any]:
+        """Write the quantized twin of `source`, with the files that belong to the model."""
+        with private_directory():
+            details = quantization.apply(source, target)
+        for pattern in COMPANIONS:
+            for file in source.glob(pattern):
+                if file.name != "optbench.json":
+                    shutil.copy2(file, target / file.name)
+        return details
+
+
+def opset_of(model: Path) -> int:
+    """The version of the default operator set that a model file declares."""
+    import onnx
+
+    imports = onnx.load(str(model), load_external_data=False).opset_import
+    return next(int(item.version) for item in imports if item.domain in ("", "ai.onnx"))
+
+
+@contextlib.contextmanager
+def private_directory() -> Iterator[None]:
+    """Work in a fresh directory: onnxruntime's quantizers leave files in the current one."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="optbench-") as place:
+        os.chdir(place)
+        try:
+            yield
+        finally:
+            os.chdir(before)

@@ -1,0 +1,305 @@
+"""Child processes of ours: one request, one answer, and a clear word on how they ended.
+
+A child is started with `start`, or forked from a `Template` that has imported its libraries and done
+nothing else. Both ends of the socket are ours, so messages are pickled. The parent waits in a blocking
+read and burns no CPU; a child dies with its parent, and leaves Ctrl-C to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from multiprocessing import reduction
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from optbench.errors import OptbenchError, WorkerError
+
+BOOT = (
+    "import sys; sys.path[:] = [p for p in sys.path if p]; "
+    "from optbench.process import child_main; child_main({fd})"
+)
+"""Not `-m`: that would put the current directory first, where a folder may shadow a library."""
+
+PR_SET_PDEATHSIG = 1
+SINGLE_THREADED = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+"""numpy and pyarrow start a thread when they are imported; a process with threads must not fork."""
+
+QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+}
+
+
+class Child:
+    """The parent's end of a child process; `call` runs a method of the object that lives in it."""
+
+    def __init__(
+        self, name: str, connection: Connection, pid: int, end: Callable[[float], int | None]
+    ) -> None:
+        self.name = name
+        self.pid = pid
+        self._connection = connection
+        self._end = end
+        self._closed = False
+
+    def call(self, method: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
+        """Send a request and wait for its answer. Raises what the child raised, or WorkerError."""
+        self.send(method, *args, **kwargs)
+        return self.receive(timeout)
+
+    def send(self, method: str, *args: Any, **kwargs: Any) -> None:
+        """Send a request without waiting; `receive` must follow before the next one."""
+        try:
+            self._connection.send((method, args, kwargs))
+        except OSError as error:
+            raise self._death() from error
+
+    def receive(self, timeout: float | None = None) -> Any:
+        """The answer to the last request. Kills the child and raises WorkerError after `timeout` s."""
+        try:
+            if timeout is not None and not self._connection.poll(timeout):
+                self.kill()
+                raise WorkerError(
+                    f"the {self.name} process (pid {self.pid}) did not answer within {timeout:g} s "
+                    "and was ended; raise measure.timeout_seconds if the model is that slow"
+                )
+            kind, answer = self._connection.recv()
+        except (EOFError, ConnectionError) as error:
+            raise self._death() from error
+        if kind == "error":
+            raise answer
+        return answer
+
+    def send_descriptor(self, descriptor: int) -> None:
+        """Hand a file descriptor to the child."""
+        reduction.send_handle(self._connection, descriptor, self.pid)
+
+    def kill(self) -> None:
+        """End the child at once."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Let the child end by itself; kill it if it has not within 5 s. Never raises."""
+        if self._closed:
+            return
+        self._closed = True
+        self._connection.close()
+        if self._end(5.0) is None:
+            self.kill()
+            self._end(5.0)
+
+    def _death(self) -> WorkerError:
+        status = self._end(5.0)
+        self._closed = True
+        return WorkerError(f"the {self.name} process (pid {self.pid}) {describe_exit(status)}")
+
+
+def describe_exit(status: int | None) -> str:
+    """An exit status as subprocess gives it (negative: signal), in words."""
+    if status is None:
+        return "closed its connection without ending"
+    if status >= 0:
+        return f"ended by itself with exit code {status}"
+    name = signal.Signals(-status).name
+    hint = ""
+    if name == "SIGKILL":
+        hint = "; if nobody killed it, the system did for lack of memory (see dmesg)"
+    elif name in {"SIGSEGV", "SIGILL", "SIGBUS"}:
+        hint = "; that is a crash inside a native library"
+    return f"was ended by {name}{hint}"
+
+
+def start(name: str, factory: str, *args: Any, environment: Mapping[str, str], log: Path) -> Child:
+    """Start a fresh interpreter that makes `factory` ('module:Class') and answers requests to it.
+
+    Returns at once, while the child still imports; its first answer (to `receive`) says it is ready.
+    What the child prints goes to `log`.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs, log.open("ab") as output:
+        popen = subprocess.Popen(
+            [sys.executable, "-c", BOOT.format(fd=theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **QUIET, **environment},
+        )
+    child = Child(name, Connection(ours.detach()), popen.pid, _end_of(popen))
+    child.send(factory, *args)
+    return child
+
+
+def _end_of(popen: subprocess.Popen[bytes]) -> Callable[[float], int | None]:
+    def end(timeout: float) -> int | None:
+        try:
+            return popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+
+    return end
+
+
+def child_main(descriptor: int) -> None:
+    """Entry of a child process: the first request names the object to make, the rest call it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent()
+    serve(Connection(descriptor))
+
+
+def serve(connection: Connection) -> None:
+    """Answer requests until the parent closes the connection."""
+    target: Any = None
+    while True:
+        try:
+            method, args, kwargs = connection.recv()
+        except (EOFError, ConnectionError):
+            return
+        answer: tuple[str, Any]
+        try:
+            if target is None:
+                target = make(method, connection, *args, **kwargs)
+                answer = ("ok", None)
+            else:
+                answer = ("ok", getattr(target, method)(*args, **kwargs))
+        except OptbenchError as error:
+            answer = ("error", error)
+        except MemoryError:
+            answer = ("error", WorkerError(f"{method} ran out of memory", traceback.format_exc()))
+        except Exception as error:
+            reason = f"{method} failed: {type(error).__name__}: {error}"
+            answer = ("error", WorkerError(reason, traceback.format_exc()))
+        try:
+            connection.send(answer)
+        except ConnectionError:
+            return
+
+
+def make(factory: str, connection: Connection, *args: Any, **kwargs: Any) -> Any:
+    """The object that `factory` ('module:Class') names; a template also needs the connection."""
+    module, name = factory.split(":")
+    target = getattr(importlib.import_module(module), name)
+    return target(connection, *args, **kwargs) if target is TemplateHost else target(*args, **kwargs)
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent dies; Linux only, elsewhere EOF ends it."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def thread_count() -> int:
+    """Threads of this process, also those that Python does not know of."""
+    tasks = Path("/proc/self/task")
+    if tasks.is_dir():
+        return len(list(tasks.iterdir()))
+    import psutil
+
+    return psutil.Process().num_threads()
+
+
+class TemplateHost:
+    """Lives in a template process: has imported modules, and forks workers that have them too."""
+
+    def __init__(self, connection: Connection, modules: tuple[str, ...]) -> None:
+        self._connection = connection
+        for module in modules:
+            importlib.import_module(module)
+
+    def threads(self) -> int:
+        """Threads of the template; with more than one it must not fork."""
+        return thread_count()
+
+    def fork(self) -> int:
+        """Fork a worker that serves the socket sent along; returns its pid."""
+        descriptor = reduction.recv_handle(self._connection)
+        pid = os.fork()
+        if pid:
+            os.close(descriptor)
+            return pid
+        try:
+            self._connection.close()
+            die_with_parent()
+            serve(Connection(descriptor))
+        finally:
+            os._exit(0)
+
+    def wait(self, pid: int, timeout: float) -> int | None:
+        """Exit status of a forked worker (negative: signal); None if it still lives after `timeout`."""
+        import time
+
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.005)
+        return None
+
+
+class Template:
+    """The parent's end of a template process."""
+
+    def __init__(
+        self, name: str, modules: tuple[str, ...], environment: Mapping[str, str], log: Path
+    ) -> None:
+        self._name = name
+        self._child = start(
+            f"{name} template",
+            "optbench.process:TemplateHost",
+            modules,
+            environment={**SINGLE_THREADED, **environment},
+            log=log,
+        )
+        self._ready = False
+
+    def refuses(self) -> str | None:
+        """None once it can fork, or why it must not. Waits for its imports."""
+        if not self._ready:
+            self._child.receive()
+            self._ready = True
+        threads = self._child.call("threads")
+        return None if threads == 1 else f"the {self._name} template runs {threads} threads"
+
+    def fork(self, name: str, factory: str, *args: Any) -> Child:
+        """A worker that has the template's modules, makes `factory` and answers requests to it."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._child.send("fork")
+            self._child.send_descriptor(theirs.fileno())
+            pid = self._child.receive()
+        worker = Child(name, Connection(ours.detach()), pid, self._end_of(pid))
+        worker.send(factory, *args)
+        return worker
+
+    def close(self) -> None:
+        """End the template. Never raises."""
+        self._child.close()
+
+    def _end_of(self, pid: int) -> Callable[[float], int | None]:
+        def end(timeout: float) -> int | None:
+            try:
+                status: int | None = self._child.call("wait", pid, timeout)
+            except OptbenchError:
+                return None
+            return status
+
+        return end

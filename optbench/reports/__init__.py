@@ -1,0 +1,1 @@
+"""Results as text people read: rendering only, no statistics."""

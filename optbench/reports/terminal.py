@@ -1,0 +1,221 @@
+"""A run on the terminal: what it is doing (stderr), then one table and one sentence (stdout)."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from optbench.measure.procedure import Progress
+from optbench.records import MetricResult, Percentile, RunResult, VariantResult
+from optbench.units import (
+    MISSING_TEXT,
+    format_bytes,
+    format_points,
+    format_rate,
+    format_ratio,
+    format_seconds,
+    format_share,
+    three_digits,
+)
+from optbench.verbosity import Verbosity, verbosity
+
+PIPE_WIDTH = 100
+
+Row = tuple[str, ...]
+"""Metric, baseline, candidate, change."""
+
+
+class Terminal:
+    """The display of one run. Plain lines where stderr is no terminal; silent with -q."""
+
+    def __init__(self, sweep: bool = False) -> None:
+        self._sweep = sweep
+        self._level = verbosity()
+        self._out = console(sys.stdout)
+        self._err = console(sys.stderr)
+        self._status: Status | None = None
+        self._title = ""
+
+    @contextlib.contextmanager
+    def stage(self, title: str) -> Iterator[None]:
+        """Show a stage while it lasts, and its seconds when it is over."""
+        begun = time.perf_counter()
+        self._title = title
+        if self._level is Verbosity.quiet:
+            yield
+            return
+        if self._err.is_terminal:
+            with self._err.status(f"{title} …") as self._status:
+                yield
+            self._status = None
+        else:
+            yield
+        seconds = format_seconds(time.perf_counter() - begun)
+        self._err.print(f"  {title} [dim]{seconds}[/dim]", highlight=False)
+
+    def progress(self, progress: Progress) -> None:
+        """How far the timing has come, and how long it may last."""
+        if self._status is None:
+            return
+        parts = [f"{self._title}: replicate {progress.replicates_done} done"]
+        if progress.half_width is not None:
+            parts.append(f"speed-up known to ±{format_share(progress.half_width)}")
+        if progress.seconds_left is not None:
+            parts.append(f"at most {format_seconds(max(0.0, progress.seconds_left))} to go")
+        self._status.update(", ".join(parts) + " …")
+
+    def finish(self, result: RunResult, result_file: Path) -> None:
+        """The table and the answer, or why there is none."""
+        if result.failure is not None:
+            say(self._err, f"optbench: {result.status}: {result.failure.message}", "bold")
+            say(self._err, f"What is known until then: {result_file}")
+            return
+        if self._level is not Verbosity.quiet and not self._sweep:
+            self._out.print(result_table(result))
+            for note in result.notes:
+                say(self._out, f"note: {note}", "dim")
+        if result.verdict is not None:
+            say(self._out, result.verdict.sentence, "bold")
+        say(self._out, f"Result: {result_file}")
+
+
+def say(where: Console, text: str, style: str | None = None) -> None:
+    """One line of plain text, never wrapped, never taken for markup."""
+    where.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def console(stream: object) -> Console:
+    """A console on a stream; pipes get a fixed width and no colour, NO_COLOR is honoured by rich."""
+    made = Console(file=stream, emoji=False)  # type: ignore[arg-type]
+    if not made.is_terminal:
+        made.width = PIPE_WIDTH
+    return made
+
+
+def result_table(result: RunResult) -> Table:
+    """Metric, baseline, candidate, change."""
+    baseline, candidate = result.variants["baseline"], result.variants["candidate"]
+    timing = result.timing
+    shape = "" if timing is None else f"batch {timing.batch_size} x {timing.input_length} tokens, "
+    table = Table(
+        title=f"{shape}{baseline.threads} threads",
+        title_justify="left",
+        title_style="dim",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
+    table.add_column("")
+    for name, variant in (("baseline", baseline), ("candidate", candidate)):
+        table.add_column(f"{name}\n{label(variant)}", justify="right")
+    table.add_column("change", justify="right")
+    for row in speed_rows(result) + footprint_rows(result) + quality_rows(result):
+        table.add_row(*row)
+    return table
+
+
+def label(variant: VariantResult) -> str:
+    """A variant in a few characters."""
+    return variant.backend if variant.quantization == "none" else f"{variant.backend} {variant.quantization}"
+
+
+def speed_rows(result: RunResult) -> list[Row]:
+    """Latency, percentiles, throughput, CPU time."""
+    one, two = (result.variants[name] for name in ("baseline", "candidate"))
+    if one.latency is None or two.latency is None or result.comparison is None:
+        return []
+    rows: list[Row] = [
+        (
+            "latency, mean",
+            format_seconds(one.latency.mean_seconds),
+            format_seconds(two.latency.mean_seconds),
+            f"{format_ratio(result.comparison.speedup.value)} as fast",
+        )
+    ]
+    for first, second in zip(one.latency.percentiles, two.latency.percentiles, strict=True):
+        rows.append(
+            (
+                f"latency, p{first.q * 100:g}",
+                percentile(first),
+                percentile(second),
+                quotient(first.seconds, second.seconds),
+            )
+        )
+    rows.append(
+        (
+            "CPU time per call",
+            format_seconds(one.latency.cpu_seconds_per_call),
+            format_seconds(two.latency.cpu_seconds_per_call),
+            format_ratio(result.comparison.cpu_speedup.value),
+        )
+    )
+    if one.throughput is not None and two.throughput is not None:
+        rates = [item.throughput.samples_per_second.value for item in (one, two) if item.throughput]
+        rows.append(
+            (
+                "throughput",
+                *(format_rate(rate) for rate in rates),
+                format_ratio(rates[1] / rates[0]),
+            )
+        )
+    return rows
+
+
+def percentile(value: Percentile) -> str:
+    """A percentile, or how many calls it lacks."""
+    return format_seconds(value.seconds) if value.seconds is not None else (value.reason or MISSING_TEXT)
+
+
+def quotient(one: float | None, two: float | None) -> str:
+    """one / two as a speed-up; empty where either is missing."""
+    return format_ratio(one / two) if one and two else ""
+
+
+def footprint_rows(result: RunResult) -> list[Row]:
+    """Size, memory, cold start."""
+    one, two = (result.variants[name] for name in ("baseline", "candidate"))
+    rows: list[Row] = []
+    if one.artifact is not None and two.artifact is not None:
+        sizes = (one.artifact.size_bytes, two.artifact.size_bytes)
+        rows.append(("weights", *map(format_bytes, sizes), format_share(sizes[1] / sizes[0], 0)))
+    if one.cold_start is not None and two.cold_start is not None:
+        peaks = (one.cold_start.peak_memory_bytes, two.cold_start.peak_memory_bytes)
+        share = format_share(peaks[1] / peaks[0], 0) if peaks[0] and peaks[1] else ""
+        rows.append(("peak memory", *map(format_bytes, peaks), share))
+        starts = [
+            start.import_seconds + start.load_seconds + start.first_call_seconds
+            for start in (one.cold_start, two.cold_start)
+        ]
+        rows.append(("cold start to first answer", *map(format_seconds, starts), quotient(*starts)))
+    return rows
+
+
+def quality_rows(result: RunResult) -> list[Row]:
+    """Metrics and agreement."""
+    quality = result.quality
+    if quality is None:
+        return []
+    rows: list[Row] = [(metric.name, *metric_values(metric)) for metric in quality.metrics]
+    if quality.agreement is not None:
+        flips = "" if quality.broken is None else f"{quality.broken} broken, {quality.fixed} fixed"
+        rows.append((f"same answers of {quality.rows:,}", "", format_share(quality.agreement.value), flips))
+    return rows
+
+
+def metric_values(metric: MetricResult) -> tuple[str, str, str]:
+    """Baseline, candidate and change of one metric."""
+    if metric.baseline is None or metric.candidate is None:
+        return ("", metric.reason or MISSING_TEXT, "")
+    change = metric.difference
+    return (
+        f"{metric.baseline:.4f}",
+        f"{metric.candidate:.4f}",
+        format_points(change.value) if change else three_digits(metric.candidate - metric.baseline),
+    )

@@ -1,0 +1,368 @@
+"""One run, from a checked config to its result: the only place that knows the order of the steps."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from filelock import FileLock
+
+from optbench import assemble, components
+from optbench.artifacts import ArtifactStore
+from optbench.checkpoint import read_spec
+from optbench.components import Artifact, LoadOptions, ModelSpec
+from optbench.config import InputSource, RunConfig, Start, Variant
+from optbench.crew import Crew, Templates
+from optbench.draft import Draft
+from optbench.environment import available_cores
+from optbench.errors import ConfigError, OptbenchError, Unsupported, WorkerError
+from optbench.examples import ENVIRONMENT, Opened
+from optbench.locations import LOG_FILE, cache_directory
+from optbench.measure import statistics
+from optbench.measure.procedure import Measured, Procedure, Progress, measure_pair
+from optbench.measure.schedule import BlockPlan, WarmupRule
+from optbench.process import Child, start
+from optbench.records import RunResult
+from optbench.storage import write_samples
+from optbench.verdict import judge
+from optbench.worker import Assignment, LoadReport
+
+PREDICTIONS_FILE = "predictions.parquet"
+COLD_CALLS = 5
+"""Calls after the first one that a cold start makes before its peak memory is read."""
+
+
+class Display(Protocol):
+    """Where a run says what it is doing."""
+
+    def stage(self, title: str) -> contextlib.AbstractContextManager[None]:
+        """Show a stage while it lasts."""
+
+    def progress(self, progress: Progress) -> None:
+        """Show how far the timing has come."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves: its result, and the code and objectives derived from it."""
+
+    result: RunResult
+    directory: Path
+    error: BaseException | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 for a complete run, else the error's."""
+        if self.error is None:
+            return 0
+        return self.error.exit_code if isinstance(self.error, OptbenchError) else 130
+
+    @property
+    def objectives(self) -> tuple[float, float] | None:
+        """(samples per second, p95 seconds) of the candidate; the mean stands in for a missing p95."""
+        candidate = self.result.variants.get("candidate")
+        if candidate is None or candidate.throughput is None or candidate.latency is None:
+            return None
+        p95 = next(item.seconds for item in candidate.latency.percentiles if item.q == 0.95)
+        return candidate.throughput.samples_per_second.value, p95 or candidate.latency.mean_seconds
+
+    @property
+    def nothing_measured(self) -> bool:
+        """Whether the run ended before it had anything worth keeping."""
+        return not self.result.variants
+
+
+def run(config: RunConfig, directory: Path, display: Display) -> Outcome:
+    """Run `config`; `result.json` in `directory` grows stage by stage. Raises nothing foreseeable."""
+    draft = Draft(config, directory)
+    error: BaseException | None = None
+    try:
+        components.check(config)
+        with contextlib.ExitStack() as stack:
+            Stages(config, draft, display, stack).all()
+        draft.update(status="ok")
+    except (OptbenchError, KeyboardInterrupt) as caught:
+        error = caught
+    except Exception as caught:  # a sweep must go on, and what was measured must be kept
+        reason = f"{type(caught).__name__}: {caught}; this is a defect of optbench, please report it"
+        error = WorkerError(reason, traceback.format_exc())
+    if error is not None:
+        draft.fail(error)
+    draft.finish()
+    return Outcome(draft.result, directory, error)
+
+
+class Stages:
+    """The steps of a run in their order."""
+
+    def __init__(
+        self, config: RunConfig, draft: Draft, display: Display, stack: contextlib.ExitStack
+    ) -> None:
+        self.config = config
+        self.draft = draft
+        self.display = display
+        self.stack = stack
+        self.log = draft.directory / LOG_FILE
+        self.work = Path(stack.enter_context(working_directory(draft.directory)))
+        self.store = ArtifactStore(cache_directory(), self.log)
+        self.metrics = config.quality.metrics or config.task.default_metrics()
+
+    def all(self) -> None:
+        """Run every stage."""
+        with self.stage("reading the model", "model"):
+            spec = self.spec()
+        with self.stage("reading the rows", "rows"):
+            examples, opened = self.examples(spec)
+        templates = self.templates()
+        with self.stage("preparing the models", "preparation"):
+            artifacts = {name: self.artifact(name, spec) for name in self.config.variants}
+            crew = self.crew(artifacts, examples, templates)
+        for name in self.config.variants:
+            with self.stage(f"starting the {name} cold", f"cold start of the {name}"):
+                self.cold(name, crew, artifacts[name])
+        if opened is not None and self.config.quality.enabled:
+            for name in self.config.variants:
+                with self.stage(f"evaluating the {name}", f"evaluation of the {name}"):
+                    self.evaluate(name, crew, examples)
+            with self.stage("comparing the answers", "quality"):
+                self.score(examples)
+        with self.stage("timing both, in turn", "timing"):
+            self.time(crew)
+        self.draft.update(verdict=judge(self.draft.result))
+
+    @contextlib.contextmanager
+    def stage(self, title: str, name: str) -> Iterator[None]:
+        """Show a stage, note its seconds, and save what it found."""
+        self.draft.stage = name
+        begun = time.perf_counter()
+        with self.display.stage(title):
+            yield
+        seconds = {**self.draft.result.stage_seconds, name: time.perf_counter() - begun}
+        self.draft.update(stage_seconds=seconds)
+        if self.draft.result.variants:
+            self.draft.save()
+
+    def spec(self) -> ModelSpec:
+        """The model's own facts, held against everything else. Raises ConfigError, Unsupported."""
+        config = self.config
+        spec = read_spec(config.model.resolve())
+        if spec.max_length is not None and config.input_length > spec.max_length:
+            raise ConfigError(
+                f"input_length must not exceed {spec.max_length}, the longest input of this model, "
+                f"got {config.input_length}; set it with input_length={spec.max_length}"
+            )
+        reasons = [config.task.supports(spec)]
+        for variant in config.variants.values():
+            reasons.append(variant.backend.supports(spec, variant.graph))
+            reasons.append(variant.quantization.supports(spec, variant.backend))
+        if found := [reason for reason in reasons if reason]:
+            raise Unsupported("\n".join(dict.fromkeys(found)))
+        return spec
+
+    def examples(self, spec: ModelSpec) -> tuple[Child, Opened | None]:
+        """The process that owns the rows, and what it found; rows are read only if they are needed."""
+        config = self.config
+        child = start(
+            "dataset",
+            "optbench.examples:ExampleHost",
+            config.task,
+            config.dataset,
+            spec,
+            config.seed,
+            environment=ENVIRONMENT,
+            log=self.log,
+        )
+        self.stack.callback(child.close)
+        child.receive()
+        from_rows = config.measure.inputs is InputSource.dataset
+        opened = None
+        if config.quality.enabled or from_rows:
+            metrics = self.metrics if config.quality.enabled else []
+            opened = child.call("open", config.quality.max_eval_samples, metrics)
+            self.draft.update(dataset=opened.record, notes=opened.notes)
+            child.call("write_rows", self.work / "rows.npz")
+        shape = (config.batch_size, config.input_length)
+        child.call("write_feeds", self.work / "feeds.npz", shape, from_rows)
+        return child, opened
+
+    def templates(self) -> Templates | None:
+        """Template processes, importing while the models are prepared."""
+        if self.config.measure.start is Start.spawn:
+            return None
+        templates = Templates(self.log)
+        self.stack.callback(templates.close)
+        for name, variant in self.config.variants.items():
+            templates.get(name, variant.backend.imports, self.environment(variant))
+        return templates
+
+    def artifact(self, name: str, spec: ModelSpec) -> Artifact:
+        """The files of one variant, prepared or found in the cache."""
+        variant = self.config.variants[name]
+        backend = variant.backend
+        if variant.artifact is not None:
+            artifact = self.store.existing(Path(variant.artifact).expanduser(), backend.artifact_format)
+        else:
+            artifact = self.store.checkpoint(spec)
+            if backend.artifact_format == "onnx":
+                opset = getattr(backend, "opset", None)
+                artifact = self.store.exported(artifact, self.config.task.export_task, opset)
+            if variant.quantization.recipe() is not None:
+                artifact = self.store.quantized(artifact, variant.quantization)
+        return artifact
+
+    def threads(self, variant: Variant) -> int:
+        """Threads of a variant: its own, the run's, or what this process may use."""
+        if variant.threads is not None:
+            return variant.threads
+        return self.config.threads if isinstance(self.config.threads, int) else available_cores()
+
+    def environment(self, variant: Variant) -> dict[str, str]:
+        """Environment of a variant's workers; everything they load is local by then."""
+        measure = self.config.measure
+        needed = variant.backend.environment(self.threads(variant), measure.wait_policy)
+        return {"HF_HUB_OFFLINE": "1", **needed}
+
+    def crew(self, artifacts: Mapping[str, Artifact], examples: Child, templates: Templates | None) -> Crew:
+        """Makes the workers; also starts the result's variants."""
+        measure = self.config.measure
+        assignments = {}
+        for name, variant in self.config.variants.items():
+            options = LoadOptions(
+                threads=self.threads(variant),
+                wait_policy=measure.wait_policy,
+                graph_level=variant.graph.level,
+                model_class=self.config.task.model_class,
+            )
+            assignments[name] = Assignment(
+                variant.backend,
+                artifacts[name],
+                options,
+                self.work / "feeds.npz",
+                self.environment(variant),
+            )
+        return Crew(assignments, templates, self.log, measure.timeout_seconds)
+
+    def cold(self, name: str, crew: Crew, artifact: Artifact) -> None:
+        """Load and first call in a fresh interpreter, and the memory they take."""
+        worker = crew.spawned(name)
+        try:
+            peak = worker.settle(COLD_CALLS)
+        finally:
+            worker.close()
+        self.require_threads(name, worker.report)
+        found = assemble.variant_result(self.config.variants[name], artifact, worker.report, peak)
+        self.draft.update(variants={**self.draft.result.variants, name: found})
+
+    def evaluate(self, name: str, crew: Crew, examples: Child) -> None:
+        """Run all rows through a variant; the outputs wait in the working directory.
+
+        One thread: it computes the same answers, and no thread spins beside whatever else runs.
+        """
+        worker = crew.fresh(name, threads=1)
+        try:
+            worker.evaluate(
+                self.work / "rows.npz",
+                self.work / f"{name}.npz",
+                self.config.quality.batch_size,
+                examples.call("padding"),
+            )
+        finally:
+            worker.close()
+
+    def require_threads(self, name: str, report: LoadReport) -> None:
+        """Raise WorkerError if a runtime did not take the thread count it was given."""
+        wanted = self.threads(self.config.variants[name])
+        effective = report.settings["threads"]
+        if effective != wanted:
+            raise WorkerError(
+                f"the {name} runs with {effective} threads although {wanted} were set; the "
+                "comparison would not be fair"
+            )
+
+    def score(self, examples: Child) -> None:
+        """Metrics of both variants on the same rows."""
+        quality = examples.call(
+            "score",
+            {name: self.work / f"{name}.npz" for name in self.config.variants},
+            self.metrics,
+            self.draft.directory / PREDICTIONS_FILE,
+        )
+        self.draft.update(quality=quality)
+
+    def time(self, crew: Crew) -> None:
+        """Time both variants; whatever was timed is kept, also when a worker dies."""
+        measured = Measured()
+        try:
+            with host_lock():
+                measure_pair(
+                    crew.fresh,
+                    tuple(self.config.variants),
+                    self.procedure(),
+                    measured,
+                    on_progress=self.display.progress,
+                )
+        finally:
+            if measured.samples.blocks:
+                write_samples(self.draft.directory, measured.samples)
+                self.report_times(crew, measured)
+
+    def procedure(self) -> Procedure:
+        """The measuring procedure as configured."""
+        measure = self.config.measure
+        return Procedure(
+            replicates=measure.replicates,
+            max_replicates=measure.max_replicates,
+            precision=measure.precision,
+            budget_seconds=measure.budget_seconds,
+            duration_seconds=measure.duration_seconds,
+            warmup=WarmupRule(min_calls=measure.warmup_calls, max_seconds=measure.warmup_seconds),
+            plan=BlockPlan(measure.replicate_seconds, measure.block_seconds),
+            seed=self.config.seed,
+        )
+
+    def report_times(self, crew: Crew, measured: Measured) -> None:
+        """Latencies, throughputs and the speed-up, from what was timed."""
+        draft, samples = self.draft, measured.samples
+        for name in samples.variants():
+            draft.variant(
+                name,
+                latency=statistics.latency(samples, name),
+                throughput=statistics.throughput(samples, name, self.config.batch_size),
+            )
+        refused = [
+            f"workers of the {name} were started anew, not forked: {reason}"
+            for name, reason in crew.fallbacks.items()
+        ]
+        draft.update(
+            timing=assemble.timing_record(self.config, measured, crew.start),
+            notes=[*draft.result.notes, *refused],
+        )
+        if set(samples.variants()) == set(self.config.variants):
+            compared = assemble.comparison(measured, draft.result.variants)
+            draft.update(comparisons={"candidate": compared})
+
+
+@contextlib.contextmanager
+def working_directory(directory: Path) -> Iterator[Path]:
+    """A directory for files that only this run's processes exchange; gone at the end."""
+    place = directory / ".work"
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def host_lock() -> Iterator[None]:
+    """Held while anything is timed: two runs on one host would time each other."""
+    path = Path(tempfile.gettempdir()) / "optbench-timing.lock"
+    with FileLock(path, mode=0o666):
+        yield

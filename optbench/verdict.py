@@ -1,0 +1,77 @@
+"""The answer in one sentence, from the estimates and their intervals."""
+
+from __future__ import annotations
+
+from optbench.records import Estimate, MetricResult, RunResult, Verdict
+from optbench.units import format_points, format_ratio, format_share
+
+
+def judge(result: RunResult) -> Verdict:
+    """The verdict of a finished run."""
+    parts = [part for part in (speed(result), size(result), quality(result)) if part]
+    sentence = "; ".join(parts)
+    return Verdict("NOT ASKED", [], sentence[:1].upper() + sentence[1:] + ".")
+
+
+def candidate_name(result: RunResult) -> str:
+    """The candidate in words, such as 'onnxruntime with dynamic quantization'."""
+    candidate = result.variants["candidate"]
+    if candidate.quantization == "none":
+        return candidate.backend
+    return f"{candidate.backend} with {candidate.quantization} quantization"
+
+
+def speed(result: RunResult) -> str:
+    """How much faster or slower, as far as the interval allows to say."""
+    comparison = result.comparison
+    if comparison is None:
+        return ""
+    estimate = comparison.speedup
+    who = candidate_name(result)
+    if estimate.interval is None:
+        return f"{who} ran {format_ratio(estimate.value)} as fast in a quick look, which has no interval"
+    low, high = estimate.interval.low, estimate.interval.high
+    if low <= 1 <= high:
+        return (
+            f"no difference in speed shown between {who} and the baseline "
+            f"({format_ratio(low)} to {format_ratio(high)})"
+        )
+    faster = estimate.value > 1
+    value = estimate.value if faster else 1 / estimate.value
+    bounds = (low, high) if faster else (1 / high, 1 / low)
+    return (
+        f"{who} is {format_ratio(value)} {'faster' if faster else 'slower'} than the baseline "
+        f"(95% interval {format_ratio(bounds[0])} to {format_ratio(bounds[1])})"
+    )
+
+
+def size(result: RunResult) -> str:
+    """The size of the weights against the baseline's."""
+    comparison = result.comparison
+    if comparison is None or comparison.size_ratio is None:
+        return ""
+    return f"its weights take {format_share(comparison.size_ratio, 0)} of the space"
+
+
+def quality(result: RunResult) -> str:
+    """The first metric's change, with its interval."""
+    if result.quality is None:
+        return ""
+    known = [metric for metric in result.quality.metrics if metric.difference is not None]
+    if known:
+        return f"{known[0].name} changes by {change(known[0])}"
+    agreement = result.quality.agreement
+    if agreement is None:
+        return ""
+    return f"{format_share(agreement.value)} of the answers stay the same"
+
+
+def change(metric: MetricResult) -> str:
+    """A difference in points with its interval."""
+    difference: Estimate | None = metric.difference
+    if difference is None:
+        return "an unknown amount"
+    if difference.interval is None:
+        return format_points(difference.value)
+    low, high = format_points(difference.interval.low), format_points(difference.interval.high)
+    return f"{format_points(difference.value)} (95% interval {low} to {high})"

@@ -1,0 +1,234 @@
+"""The process that owns one variant: loads it, times it, evaluates it, reports its memory."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optbench.components import Artifact, Backend, LoadOptions, Session
+from optbench.errors import WorkerError
+from optbench.measure.samples import Block
+from optbench.measure.schedule import WarmupRule, is_settled
+from optbench.process import Child
+from optbench.ragged import Table, load_table, save_table
+
+ASLEEP_POLL_SECONDS = 0.0005
+ASLEEP_LIMIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a worker is to run: the backend, its artifact, how to load it, and the inputs to time.
+
+    environment: variables that must stand before the runtime is imported.
+    """
+
+    backend: Backend
+    artifact: Artifact
+    options: LoadOptions
+    feeds: Path
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """Seconds and memory on the way from an empty process to the first answer."""
+
+    import_seconds: float
+    load_seconds: float
+    first_call_seconds: float
+    memory_bytes: dict[str, int]
+    memory_reason: str | None
+    settings: dict[str, Any]
+    weights_bytes: int | None
+
+
+class VariantHost:
+    """Lives in a worker process."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._session: Session | None = None
+        self._bound: list[Any] = []
+
+    def load(self) -> LoadReport:
+        """Import, load, bind the inputs and make the first call."""
+        assignment = self._assignment
+        memory = {}
+        start = time.perf_counter()
+        for module in assignment.backend.imports:
+            importlib.import_module(module)
+        imported = time.perf_counter()
+        memory["after_import"] = peak_memory_bytes()
+        session = assignment.backend.load(assignment.artifact, assignment.options)
+        loaded = time.perf_counter()
+        memory["after_load"] = peak_memory_bytes()
+        self._bound = [session.bind(feed) for feed in load_table(assignment.feeds)]
+        called = time.perf_counter()
+        session.forward(self._bound[0])
+        session.synchronize()
+        first_call_seconds = time.perf_counter() - called
+        memory["peak"] = peak_memory_bytes()
+        self._session = session
+        return LoadReport(
+            import_seconds=imported - start,
+            load_seconds=loaded - imported,
+            first_call_seconds=first_call_seconds,
+            memory_bytes={name: value for name, value in memory.items() if value is not None},
+            memory_reason=None if memory["peak"] else "this system does not tell a process its peak",
+            settings=session.settings(),
+            weights_bytes=session.weights_bytes(),
+        )
+
+    def warm_up(self, rule: WarmupRule) -> list[int]:
+        """Call until the median of the last calls settles; wall nanoseconds of each call."""
+        times: list[int] = []
+        while not is_settled(times, rule):
+            times.extend(self.time_block(len(times), 0, 1).nanoseconds)
+        gc.collect()
+        gc.freeze()
+        fall_asleep()
+        return times
+
+    def time_block(self, first_input: int, settling: int, counted: int) -> Block:
+        """Time consecutive calls, the settling ones first; return when the runtime is asleep."""
+        session, bound = self._loaded(), self._bound
+        forward, synchronize, clock = session.forward, session.synchronize, time.perf_counter_ns
+        feeds = [bound[(first_input + n) % len(bound)] for n in range(settling + counted)]
+        stamps: list[int] = []
+        record = stamps.append
+        started = time.monotonic_ns()
+        cpu = time.process_time_ns()
+        for number, feed in enumerate(feeds):
+            if number == settling:
+                cpu = time.process_time_ns()
+            before = clock()
+            forward(feed)
+            synchronize()
+            record(clock() - before)
+        cpu = time.process_time_ns() - cpu
+        fall_asleep()
+        return Block(stamps, settling, cpu, started)
+
+    def settle(self, calls: int) -> int | None:
+        """Make a few more calls, then tell the highest resident set so far, in bytes."""
+        self.time_block(0, 0, calls)
+        return peak_memory_bytes()
+
+    def evaluate(self, rows: Path, target: Path, batch_size: int, padding: dict[str, int]) -> float:
+        """Run all rows, save the outputs in row order to `target`; returns the seconds it took."""
+        session = self._loaded()
+        table = load_table(rows)
+        lengths = [max(array.size for array in row.values()) for row in table]
+        order = sorted(range(len(table)), key=lengths.__getitem__)
+        outputs: Table = [{} for _ in table]
+        start = time.perf_counter()
+        for begin in range(0, len(order), batch_size):
+            chosen = order[begin : begin + batch_size]
+            feed = stack([table[index] for index in chosen], padding)
+            answers = session.outputs(session.forward(session.bind(feed)))
+            for position, index in enumerate(chosen):
+                outputs[index] = {name: array[position] for name, array in answers.items()}
+        seconds = time.perf_counter() - start
+        save_table(target, outputs)
+        return seconds
+
+    def _loaded(self) -> Session:
+        if self._session is None:
+            raise WorkerError("the worker was asked to work before it was told to load")
+        return self._session
+
+
+def stack(rows: Sequence[dict[str, Any]], padding: dict[str, int]) -> dict[str, Any]:
+    """Rows as one batch, padded at the end of their first axis as far as the longest needs."""
+    import numpy as np
+
+    batch = {}
+    for name in rows[0]:
+        arrays = [row[name] for row in rows]
+        longest = max(len(array) for array in arrays)
+        shape = (len(arrays), longest, *arrays[0].shape[1:])
+        batch[name] = np.full(shape, padding.get(name, 0), dtype=arrays[0].dtype)
+        for index, array in enumerate(arrays):
+            batch[name][index, : len(array)] = array
+    return batch
+
+
+def fall_asleep() -> None:
+    """Return once no other thread of this process runs, so that the next variant has the cores.
+
+    Runtimes spin after a call (OpenMP about 10 ms). A spinning thread is in state R; its CPU time would
+    tell only at scheduler ticks. Gives up after half a second: the trust signals then show the load.
+    """
+    deadline = time.perf_counter() + ASLEEP_LIMIT_SECONDS
+    while other_threads_running() and time.perf_counter() < deadline:
+        time.sleep(ASLEEP_POLL_SECONDS)
+
+
+def other_threads_running() -> bool:
+    """Whether any thread but the calling one is running or ready to run; False where unknown."""
+    own = str(os.getpid())
+    tasks = Path("/proc/self/task")
+    if not tasks.is_dir():
+        return False
+    for task in tasks.iterdir():
+        if task.name == own:
+            continue
+        try:
+            state = (task / "stat").read_bytes().rpartition(b") ")[2][:1]
+        except OSError:
+            continue  # the thread has just ended
+        if state == b"R":
+            return True
+    return False
+
+
+def peak_memory_bytes() -> int | None:
+    """VmHWM of this process; never ru_maxrss, which a child inherits from its parent."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+class RemoteWorker:
+    """The coordinator's stand-in for a VariantHost: a TimedWorker over a child process."""
+
+    def __init__(self, child: Child, timeout_seconds: float) -> None:
+        self.child = child
+        self._timeout = timeout_seconds
+        self.child.receive(timeout_seconds)  # the process is up and knows its assignment
+        self.report: LoadReport = self.child.call("load", timeout=timeout_seconds)
+
+    def warm_up(self, rule: WarmupRule) -> list[int]:
+        """See VariantHost.warm_up."""
+        times: list[int] = self.child.call("warm_up", rule, timeout=self._timeout)
+        return times
+
+    def time_block(self, first_input: int, settling: int, counted: int) -> Block:
+        """See VariantHost.time_block."""
+        block: Block = self.child.call("time_block", first_input, settling, counted, timeout=self._timeout)
+        return block
+
+    def evaluate(self, rows: Path, target: Path, batch_size: int, padding: dict[str, int]) -> float:
+        """See VariantHost.evaluate."""
+        seconds: float = self.child.call("evaluate", rows, target, batch_size, padding)
+        return seconds
+
+    def settle(self, calls: int) -> int | None:
+        """See VariantHost.settle."""
+        peak: int | None = self.child.call("settle", calls, timeout=self._timeout)
+        return peak
+
+    def close(self) -> None:
+        """End the process."""
+        self.child.close()
