@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 .PHONY: run test slow check format clean
 
 run: $(VENV)/installed ## set up and run the demo
-	$(BIN)/optbench
+	$(BIN)/optbench +experiment=demo
 
 test: $(VENV)/installed ## set up and run the fast tests
 	$(BIN)/pytest -m "not slow and not gpu"

@@ -175,11 +175,11 @@ def sweep_axes(config: DictConfig) -> dict[str, list[str]]:
     """Axis name to the values it takes; fixed overrides have one value."""
     params = OmegaConf.select(config, "hydra.sweeper.params") or {}
     given = [f"{key}={value}" for key, value in params.items()]
-    if empty := [override for override in given if override.endswith("=")]:
-        keys = " and ".join(f"{override}".replace("=", "s=[...]") for override in empty)
-        raise ConfigError(f"sweep=grid needs its points; give {keys}")
+    if empty := [item for item in given if item.endswith("=")]:
+        needed = " and ".join(item.replace("=", "s=[...]") for item in empty)
+        raise ConfigError(f"sweep=grid needs its points; give {needed}")
     given += list(config.hydra.overrides.task)
-    keys = [str(override).partition("=")[0].lstrip("+~") for override in config.hydra.overrides.task]
+    keys = [str(item).partition("=")[0].lstrip("+~") for item in config.hydra.overrides.task]
     if twice := sorted({key for key in keys if keys.count(key) > 1}):
         raise ConfigError(*(f"{key} is given more than once; give it once" for key in twice))
     axes: dict[str, list[str]] = {}
