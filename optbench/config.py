@@ -6,7 +6,7 @@ and reported together (`optbench.components.check`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from hydra.core.config_store import ConfigStore
@@ -99,7 +99,7 @@ class QualityConfig(Component):
     metrics: list[str] | None = None
     max_eval_samples: int | None = None
     batch_size: int = 1
-    margin: float = 0.01
+    margin: float | None = None
 
     def problems(self) -> list[str]:
         """Ranges, and metrics that cannot be asked for."""
@@ -107,7 +107,7 @@ class QualityConfig(Component):
             *at_least("max_eval_samples", self.max_eval_samples, 1),
             *at_least("batch_size", self.batch_size, 1),
         ]
-        if not 0 < self.margin < 1:
+        if self.margin is not None and not 0 < self.margin < 1:
             found.append(f"margin must lie between 0 and 1, got {self.margin:g}; 0.01 allows one point")
         if self.metrics is not None and not self.metrics:
             found.append(
@@ -115,6 +115,37 @@ class QualityConfig(Component):
                 "or skip the evaluation with quality=none"
             )
         return found
+
+
+@register("gates", "gates")
+@dataclass
+class GatesConfig(Component):
+    """What the candidate must hold to ship; a gate that is null is not asked.
+
+    max_accuracy_drop is the margin of non-inferiority, as a share: 0.01 is one point.
+    """
+
+    min_speedup: float | None = None
+    max_p95_seconds: float | None = None
+    max_accuracy_drop: float | None = None
+    max_size_bytes: int | None = None
+    max_peak_rss_bytes: int | None = None
+
+    def problems(self) -> list[str]:
+        """Bounds that nothing could ever meet or miss."""
+        found = [
+            f"{key} must be > 0, got {value:g}"
+            for key, value in vars(self).items()
+            if value is not None and value <= 0
+        ]
+        if self.max_accuracy_drop is not None and self.max_accuracy_drop >= 1:
+            found.append(f"max_accuracy_drop must be a share below 1, got {self.max_accuracy_drop:g}")
+        return found
+
+    @property
+    def asked(self) -> bool:
+        """Whether any gate is set."""
+        return any(value is not None for value in vars(self).values())
 
 
 @dataclass
@@ -161,6 +192,7 @@ class RunConfig(Component):
     artifact: str | None = None
     measure: MeasureConfig = MISSING
     quality: QualityConfig = MISSING
+    gates: GatesConfig = field(default_factory=GatesConfig)
     threads: int | str = "auto"
     batch_size: int = 1
     input_length: int = 32
@@ -180,6 +212,12 @@ class RunConfig(Component):
             found.append(
                 f"threads must be a number or auto, got {self.threads!r}; auto follows the "
                 "affinity mask and the cgroup quota"
+            )
+        margins = {self.quality.margin, self.gates.max_accuracy_drop} - {None}
+        if len(margins) > 1:
+            found.append(
+                f"quality.margin={self.quality.margin:g} and gates.max_accuracy_drop="
+                f"{self.gates.max_accuracy_drop:g} are one and the same setting; give one of them"
             )
         for key, values in (
             ("batch_sizes", self.batch_sizes),

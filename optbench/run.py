@@ -35,6 +35,7 @@ from optbench.verdict import judge
 from optbench.worker import Assignment, LoadReport
 
 PREDICTIONS_FILE = "predictions.parquet"
+VERDICT_CODES = {"NOT ASKED": 0, "SHIP": 0, "DO NOT SHIP": 1, "INCONCLUSIVE": 4}
 COLD_CALLS = 5
 """Calls after the first one that a cold start makes before its peak memory is read."""
 
@@ -59,9 +60,10 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 for a complete run, else the error's."""
+        """The error's code; for a complete run 0, 1 if a gate fails, 4 if one is undecided."""
         if self.error is None:
-            return 0
+            verdict = self.result.verdict
+            return VERDICT_CODES[verdict.decision] if verdict is not None else 0
         return self.error.exit_code if isinstance(self.error, OptbenchError) else 130
 
     @property
@@ -135,7 +137,7 @@ class Stages:
                 self.score(examples)
         with self.stage("timing both, in turn", "timing"):
             self.time(crew)
-        self.draft.update(verdict=judge(self.draft.result))
+        self.draft.update(verdict=judge(self.draft.result, self.config.gates))
 
     @contextlib.contextmanager
     def stage(self, title: str, name: str) -> Iterator[None]:

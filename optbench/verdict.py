@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from optbench.config import GatesConfig
+from optbench.gates import decide, judge_gates
 from optbench.records import Estimate, MetricResult, RunResult, Verdict
 from optbench.units import format_points, format_ratio, format_share
 
 
-def judge(result: RunResult) -> Verdict:
+def judge(result: RunResult, gates: GatesConfig) -> Verdict:
     """The verdict of a finished run."""
+    judged = judge_gates(gates, result)
+    decision = decide(judged)
     parts = [part for part in (speed(result), size(result), quality(result)) if part]
     sentence = "; ".join(parts)
-    return Verdict("NOT ASKED", [], sentence[:1].upper() + sentence[1:] + ".")
+    sentence = sentence[:1].upper() + sentence[1:] + "."
+    if decision != "NOT ASKED":
+        sentence = f"{decision}: {sentence}"
+    return Verdict(decision, judged, sentence)
 
 
 def candidate_name(result: RunResult) -> str:

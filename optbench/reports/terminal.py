@@ -13,7 +13,7 @@ from rich.status import Status
 from rich.table import Table
 
 from optbench.measure.procedure import Progress
-from optbench.records import MetricResult, Percentile, RunResult, VariantResult
+from optbench.records import GateResult, MetricResult, Percentile, RunResult, VariantResult
 from optbench.units import (
     MISSING_TEXT,
     format_bytes,
@@ -82,6 +82,9 @@ class Terminal:
             for note in result.notes:
                 say(self._out, f"note: {note}", "dim")
         if result.verdict is not None:
+            if self._level is not Verbosity.quiet:
+                for gate in result.verdict.gates:
+                    say(self._out, gate_line(gate))
             say(self._out, result.verdict.sentence, "bold")
         say(self._out, f"Result: {result_file}")
 
@@ -166,6 +169,16 @@ def speed_rows(result: RunResult) -> list[Row]:
             )
         )
     return rows
+
+
+def gate_line(gate: GateResult) -> str:
+    """A gate, its outcome, what was found, and what would settle it."""
+    line = f"gate {gate.name}={gate.bound:g}: {gate.outcome}"
+    if gate.value is not None:
+        line += f", found {gate.value:.4g}"
+    if gate.interval is not None:
+        line += f" ({gate.interval.level:.0%} interval {gate.interval.low:.4g} to {gate.interval.high:.4g})"
+    return line + (f"; to settle it: {gate.needs}" if gate.needs else "")
 
 
 def percentile(value: Percentile) -> str:

@@ -1,0 +1,138 @@
+"""Gates: each is passed, failed or undecided by its interval, never by its point alone.
+
+The candidate ships when every gate passes. That is an intersection-union test: each gate is tested at its
+own level and nothing needs to be corrected for their number (Berger 1982, Technometrics 24).
+"""
+
+from __future__ import annotations
+
+import math
+
+from optbench.config import GatesConfig
+from optbench.measure.statistics import replicates_needed
+from optbench.quality.paired import judge_margin, rows_needed
+from optbench.records import Decision, GateResult, Interval, Outcome, RunResult
+
+MIN_REPLICATES = 5
+"""Fewer fresh pairs of processes give no interval that holds its level."""
+
+
+def judge_gates(gates: GatesConfig, result: RunResult) -> list[GateResult]:
+    """The gates that are asked, in the order of the config."""
+    judged = []
+    if gates.min_speedup is not None:
+        judged.append(min_speedup(gates.min_speedup, result))
+    if gates.max_p95_seconds is not None:
+        judged.append(max_p95(gates.max_p95_seconds, result))
+    if gates.max_accuracy_drop is not None:
+        judged.append(max_accuracy_drop(gates.max_accuracy_drop, result))
+    if gates.max_size_bytes is not None:
+        judged.append(at_most("max_size_bytes", gates.max_size_bytes, size_bytes(result)))
+    if gates.max_peak_rss_bytes is not None:
+        judged.append(at_most("max_peak_rss_bytes", gates.max_peak_rss_bytes, peak_bytes(result)))
+    return judged
+
+
+def decide(judged: list[GateResult]) -> Decision:
+    """SHIP if all pass, DO NOT SHIP if one fails, else INCONCLUSIVE."""
+    outcomes = {gate.outcome for gate in judged}
+    if not judged:
+        return "NOT ASKED"
+    if "fail" in outcomes:
+        return "DO NOT SHIP"
+    return "INCONCLUSIVE" if "inconclusive" in outcomes else "SHIP"
+
+
+def min_speedup(bound: float, result: RunResult) -> GateResult:
+    """The speed-up's whole interval must lie at or above `bound`."""
+    name, comparison = "min_speedup", result.comparison
+    if comparison is None:
+        return GateResult(name, "inconclusive", bound, None, needs="a finished timing")
+    estimate, thetas = comparison.speedup, comparison.replicate_log_ratios
+    if len(thetas) < MIN_REPLICATES or estimate.interval is None:
+        more = MIN_REPLICATES - len(thetas)
+        needs = f"at least {more} more replicates (a quick look gives no verdict)"
+        return GateResult(name, "inconclusive", bound, estimate.value, needs=needs)
+    interval = estimate.interval
+    if interval.low >= bound:
+        return GateResult(name, "pass", bound, estimate.value, interval)
+    if interval.high < bound:
+        return GateResult(name, "fail", bound, estimate.value, interval)
+    needs = more_replicates(thetas, abs(math.log(estimate.value / bound)))
+    return GateResult(name, "inconclusive", bound, estimate.value, interval, needs)
+
+
+def more_replicates(thetas: list[float], log_distance: float) -> str:
+    """How many more replicates would tell the estimate from the bound."""
+    if log_distance < 1e-3:
+        return "no number of replicates would help: the speed-up lies on the bound"
+    count = replicates_needed(thetas, math.expm1(log_distance))
+    return f"about {max(1, count)} more replicates (measure.budget_seconds, measure.max_replicates)"
+
+
+def max_p95(bound: float, result: RunResult) -> GateResult:
+    """The whole interval of the candidate's p95 must lie at or below `bound` seconds."""
+    name = "max_p95_seconds"
+    candidate = result.variants.get("candidate")
+    if candidate is None or candidate.latency is None:
+        return GateResult(name, "inconclusive", bound, None, needs="a finished timing")
+    p95 = next(item for item in candidate.latency.percentiles if item.q == 0.95)
+    if p95.interval is None:
+        return GateResult(name, "inconclusive", bound, p95.seconds, needs=p95.reason)
+    outcome = below(p95.interval, bound)
+    needs = "more replicates" if outcome == "inconclusive" else None
+    return GateResult(name, outcome, bound, p95.seconds, p95.interval, needs)
+
+
+def below(interval: Interval, bound: float) -> Outcome:
+    """pass if the whole interval is at or below the bound, fail if all of it is above."""
+    if interval.high <= bound:
+        return "pass"
+    return "fail" if interval.low > bound else "inconclusive"
+
+
+def max_accuracy_drop(margin: float, result: RunResult) -> GateResult:
+    """Non-inferiority: the one-sided 95% limit of the accuracy's change must stay above -margin."""
+    name = "max_accuracy_drop"
+    metrics = result.quality.metrics if result.quality is not None else []
+    accuracy = next((metric for metric in metrics if metric.name == "accuracy"), None)
+    if accuracy is None or accuracy.difference is None or accuracy.gate_interval is None:
+        return GateResult(name, "inconclusive", margin, None, needs="accuracy on labelled rows")
+    outcomes: dict[str, Outcome] = {"not worse": "pass", "worse": "fail", "cannot tell": "inconclusive"}
+    outcome = outcomes[judge_margin(accuracy.gate_interval, margin)]
+    value = accuracy.difference.value
+    needs = more_rows(value, margin, result) if outcome == "inconclusive" else None
+    return GateResult(name, outcome, margin, -value, accuracy.gate_interval, needs)
+
+
+def more_rows(difference: float, margin: float, result: RunResult) -> str | None:
+    """How many rows in all would tell."""
+    quality = result.quality
+    if quality is None or quality.broken is None or quality.fixed is None:
+        return None
+    discordant = (quality.broken + quality.fixed) / quality.rows
+    rows = rows_needed(difference, discordant - difference**2, margin)
+    if rows is None:
+        return "no number of rows would help: the drop is as large as the margin"
+    return f"about {max(1, rows - quality.rows):,} more rows ({rows:,} in all)"
+
+
+def at_most(name: str, bound: float, value: int | None) -> GateResult:
+    """A single number that is not estimated."""
+    if value is None:
+        return GateResult(name, "inconclusive", bound, None, needs="a system that tells it")
+    return GateResult(name, "pass" if value <= bound else "fail", bound, value)
+
+
+def size_bytes(result: RunResult) -> int | None:
+    """The candidate's weights."""
+    candidate = result.variants.get("candidate")
+    return None if candidate is None or candidate.artifact is None else candidate.artifact.size_bytes
+
+
+def peak_bytes(result: RunResult) -> int | None:
+    """The candidate's peak resident set."""
+    candidate = result.variants.get("candidate")
+    if candidate is None or candidate.cold_start is None:
+        return None
+    return candidate.cold_start.peak_memory_bytes
