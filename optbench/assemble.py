@@ -20,11 +20,12 @@ from optbench.worker import LoadReport
 
 
 def variant_result(
-    variant: Variant, artifact: Artifact, report: LoadReport, peak_bytes: int | None
+    variant: Variant, artifact: Artifact, report: LoadReport, highest_bytes: int | None
 ) -> VariantResult:
     """A variant as known after its cold start."""
     seconds = artifact.step_seconds
-    memory = report.memory_bytes
+    memory = report.memory
+    peaks = [peak for peak in (memory.peak_loading, highest_bytes) if peak is not None]
     return VariantResult(
         backend=component_name(variant.backend),
         quantization=component_name(variant.quantization),
@@ -48,10 +49,11 @@ def variant_result(
             import_seconds=report.import_seconds,
             load_seconds=report.load_seconds,
             first_call_seconds=report.first_call_seconds,
-            memory_after_import_bytes=memory.get("after_import"),
-            memory_after_load_bytes=memory.get("after_load"),
-            peak_memory_bytes=peak_bytes,
-            memory_reason=report.memory_reason,
+            memory_after_import_bytes=memory.after_import,
+            memory_after_load_bytes=memory.after_load,
+            peak_memory_bytes=max(peaks, default=None),
+            peak_running_memory_bytes=highest_bytes if memory.reset else None,
+            memory_reason=None if peaks else "this system does not tell a process its memory",
         ),
     )
 

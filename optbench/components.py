@@ -260,6 +260,10 @@ class Backend(Component, ABC):
     imports: ClassVar[tuple[str, ...]]
     """Modules that `load` needs; a worker imports them first, and the time is reported apart."""
 
+    def may_fork(self) -> bool:
+        """Whether workers may be forked from a process that has imported the runtime."""
+        return True
+
     @abstractmethod
     def supports(self, spec: ModelSpec, graph: Graph) -> str | None:
         """None, or why this backend cannot run such a model at such a graph level."""

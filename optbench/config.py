@@ -117,7 +117,6 @@ class QualityConfig(Component):
         return found
 
 
-@register("gates", "gates")
 @dataclass
 class GatesConfig(Component):
     """What the candidate must hold to ship; a gate that is null is not asked.

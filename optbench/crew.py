@@ -76,7 +76,7 @@ class Crew:
             raise
 
     def _fork(self, name: str, assignment: Assignment) -> Child | None:
-        if self._templates is None:
+        if self._templates is None or not assignment.backend.may_fork():
             return None
         template = self._templates.get(name, assignment.backend.imports, assignment.environment)
         if reason := template.refuses():

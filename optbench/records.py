@@ -89,7 +89,11 @@ class Preparation(Record, frozen=True):
 
 
 class ColdStart(Record, frozen=True):
-    """One freshly started process: imports, load, first call, and its memory (VmHWM) on the way."""
+    """One freshly started process: imports, load, first call, and its resident memory on the way.
+
+    peak_memory_bytes: highest of all. peak_running_memory_bytes: highest once loaded; null where the
+    kernel does not let a process forget the peak of loading.
+    """
 
     import_seconds: float
     load_seconds: float
@@ -97,6 +101,7 @@ class ColdStart(Record, frozen=True):
     memory_after_import_bytes: int | None = None
     memory_after_load_bytes: int | None = None
     peak_memory_bytes: int | None = None
+    peak_running_memory_bytes: int | None = None
     memory_reason: str | None = None
 
 
@@ -204,12 +209,17 @@ class Trust(Record, frozen=True):
 
 
 class Comparison(Record, frozen=True):
-    """Candidate against baseline; ratios above 1 favour the candidate."""
+    """Candidate against baseline; ratios above 1 favour the candidate.
+
+    noise_floor: relative difference that an earlier comparison of a variant with itself showed on this
+    machine; a speed-up within it is no difference shown.
+    """
 
     speedup: Estimate
     cpu_speedup: Estimate
     size_ratio: float | None = None
     peak_memory_ratio: float | None = None
+    noise_floor: float | None = None
     replicate_log_ratios: list[float] = msgspec.field(default_factory=list)
     replicate_cpu_log_ratios: list[float] = msgspec.field(default_factory=list)
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from filelock import FileLock
 
-from optbench import assemble, components
+from optbench import assemble, components, noise
 from optbench.artifacts import ArtifactStore
 from optbench.checkpoint import read_spec
 from optbench.components import Artifact, LoadOptions, ModelSpec
@@ -29,7 +29,7 @@ from optbench.measure import statistics
 from optbench.measure.procedure import Measured, Procedure, Progress, measure_pair
 from optbench.measure.schedule import BlockPlan, WarmupRule
 from optbench.process import Child, start
-from optbench.records import RunResult
+from optbench.records import RunResult, replace
 from optbench.storage import write_samples
 from optbench.verdict import judge
 from optbench.worker import Assignment, LoadReport
@@ -137,6 +137,7 @@ class Stages:
                 self.score(examples)
         with self.stage("timing both, in turn", "timing"):
             self.time(crew)
+        self.hold_against_noise()
         self.draft.update(verdict=judge(self.draft.result, self.config.gates))
 
     @contextlib.contextmanager
@@ -201,6 +202,8 @@ class Stages:
         templates = Templates(self.log)
         self.stack.callback(templates.close)
         for name, variant in self.config.variants.items():
+            if not variant.backend.may_fork():
+                continue
             templates.get(name, variant.backend.imports, self.environment(variant))
         return templates
 
@@ -255,11 +258,11 @@ class Stages:
         """Load and first call in a fresh interpreter, and the memory they take."""
         worker = crew.spawned(name)
         try:
-            peak = worker.settle(COLD_CALLS)
+            running = worker.settle(COLD_CALLS)
         finally:
             worker.close()
         self.require_threads(name, worker.report)
-        found = assemble.variant_result(self.config.variants[name], artifact, worker.report, peak)
+        found = assemble.variant_result(self.config.variants[name], artifact, worker.report, running)
         self.draft.update(variants={**self.draft.result.variants, name: found})
 
     def evaluate(self, name: str, crew: Crew, examples: Child) -> None:
@@ -314,6 +317,23 @@ class Stages:
             if measured.samples.blocks:
                 write_samples(self.draft.directory, measured.samples)
                 self.report_times(crew, measured)
+
+    def hold_against_noise(self) -> None:
+        """Keep the noise floor of an A/A run, or find the one that an earlier run left."""
+        draft, directory = self.draft, cache_directory()
+        compared = draft.result.comparison
+        if compared is None:
+            return
+        if noise.is_self_comparison(draft.result):
+            floor = noise.floor_of(draft.result)
+            if floor is not None:
+                with contextlib.suppress(OSError):
+                    noise.store(directory, draft.result, floor)
+        else:
+            floor = noise.lookup(directory, draft.result)
+        if floor is not None:
+            found = replace(compared, noise_floor=floor.relative_difference)
+            draft.update(comparisons={"candidate": found})
 
     def procedure(self) -> Procedure:
         """The measuring procedure as configured."""

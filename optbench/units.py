@@ -56,4 +56,6 @@ def three_digits(value: float) -> str:
         return f"{value:.1f}"
     if abs(value) >= 1:
         return f"{value:.2f}"
+    if abs(value) >= 0.1:
+        return f"{value:.3f}"
     return f"{value:.3g}"

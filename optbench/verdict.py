@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from optbench.config import GatesConfig
 from optbench.gates import decide, judge_gates
+from optbench.noise import is_self_comparison
 from optbench.records import Estimate, MetricResult, RunResult, Verdict
 from optbench.units import format_points, format_ratio, format_share
 
@@ -38,6 +41,17 @@ def speed(result: RunResult) -> str:
     if estimate.interval is None:
         return f"{who} ran {format_ratio(estimate.value)} as fast in a quick look, which has no interval"
     low, high = estimate.interval.low, estimate.interval.high
+    floor = comparison.noise_floor
+    if is_self_comparison(result):
+        return (
+            f"compared with itself, {who} showed {format_ratio(low)} to {format_ratio(high)}: on this "
+            f"machine a difference below {format_share(floor)} is noise"
+        )
+    if floor is not None and not low <= 1 <= high and abs(math.log(estimate.value)) < math.log1p(floor):
+        return (
+            f"no difference in speed shown between {who} and the baseline: {format_ratio(estimate.value)} "
+            f"is within the {format_share(floor)} that a variant differs from itself on this machine"
+        )
     if low <= 1 <= high:
         return (
             f"no difference in speed shown between {who} and the baseline "
@@ -56,6 +70,8 @@ def size(result: RunResult) -> str:
     """The size of the weights against the baseline's."""
     comparison = result.comparison
     if comparison is None or comparison.size_ratio is None:
+        return ""
+    if abs(comparison.size_ratio - 1) < 0.005:
         return ""
     return f"its weights take {format_share(comparison.size_ratio, 0)} of the space"
 

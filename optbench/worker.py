@@ -38,14 +38,27 @@ class Assignment:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """Resident bytes of a process on its way; null where the system does not tell.
+
+    peak_loading: highest until the model was loaded and its inputs bound. reset: whether the kernel
+    then forgot that peak, so that the peak of running can be told apart.
+    """
+
+    after_import: int | None
+    after_load: int | None
+    peak_loading: int | None
+    reset: bool
+
+
+@dataclass(frozen=True)
 class LoadReport:
     """Seconds and memory on the way from an empty process to the first answer."""
 
     import_seconds: float
     load_seconds: float
     first_call_seconds: float
-    memory_bytes: dict[str, int]
-    memory_reason: str | None
+    memory: Memory
     settings: dict[str, Any]
     weights_bytes: int | None
 
@@ -61,28 +74,28 @@ class VariantHost:
     def load(self) -> LoadReport:
         """Import, load, bind the inputs and make the first call."""
         assignment = self._assignment
-        memory = {}
         start = time.perf_counter()
         for module in assignment.backend.imports:
             importlib.import_module(module)
         imported = time.perf_counter()
-        memory["after_import"] = peak_memory_bytes()
+        after_import = memory_bytes("VmRSS")
+        loading = time.perf_counter()
         session = assignment.backend.load(assignment.artifact, assignment.options)
         loaded = time.perf_counter()
-        memory["after_load"] = peak_memory_bytes()
+        after_load = memory_bytes("VmRSS")
         self._bound = [session.bind(feed) for feed in load_table(assignment.feeds)]
+        peak_loading = memory_bytes("VmHWM")
+        reset = forget_peak_memory()
         called = time.perf_counter()
         session.forward(self._bound[0])
         session.synchronize()
         first_call_seconds = time.perf_counter() - called
-        memory["peak"] = peak_memory_bytes()
         self._session = session
         return LoadReport(
             import_seconds=imported - start,
-            load_seconds=loaded - imported,
+            load_seconds=loaded - loading,
             first_call_seconds=first_call_seconds,
-            memory_bytes={name: value for name, value in memory.items() if value is not None},
-            memory_reason=None if memory["peak"] else "this system does not tell a process its peak",
+            memory=Memory(after_import, after_load, peak_loading, reset),
             settings=session.settings(),
             weights_bytes=session.weights_bytes(),
         )
@@ -120,7 +133,7 @@ class VariantHost:
     def settle(self, calls: int) -> int | None:
         """Make a few more calls, then tell the highest resident set so far, in bytes."""
         self.time_block(0, 0, calls)
-        return peak_memory_bytes()
+        return memory_bytes("VmHWM")
 
     def evaluate(self, rows: Path, target: Path, batch_size: int, padding: dict[str, int]) -> float:
         """Run all rows, save the outputs in row order to `target`; returns the seconds it took."""
@@ -190,14 +203,26 @@ def other_threads_running() -> bool:
     return False
 
 
-def peak_memory_bytes() -> int | None:
-    """VmHWM of this process; never ru_maxrss, which a child inherits from its parent."""
+def memory_bytes(field: str) -> int | None:
+    """VmRSS (now) or VmHWM (highest so far) of this process; null where /proc does not tell.
+
+    Never ru_maxrss: a child inherits its parent's.
+    """
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:
         return None
-    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    found = re.search(rf"^{field}:\s+(\d+) kB", status, re.MULTILINE)
     return int(found[1]) * 1024 if found else None
+
+
+def forget_peak_memory() -> bool:
+    """Reset VmHWM to what is resident now, where the kernel permits it (proc(5), clear_refs)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
 
 
 class RemoteWorker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -26,10 +27,25 @@ if TYPE_CHECKING:
 @register("backend", "pytorch")
 @dataclass
 class PyTorch(Backend):
-    """Eager PyTorch on the CPU, in float32."""
+    """Eager PyTorch in float32.
+
+    device: 'cpu', or a CUDA device such as 'cuda' or 'cuda:1'.
+    """
+
+    device: str = "cpu"
 
     artifact_format: ClassVar[str] = "transformers"
     imports: ClassVar[tuple[str, ...]] = ("torch", "transformers.models.auto.modeling_auto")
+
+    def problems(self) -> list[str]:
+        """A device of another kind."""
+        if re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            return []
+        return [f"device must be cpu, cuda or cuda:N, got {self.device!r}"]
+
+    def may_fork(self) -> bool:
+        """CUDA cannot be used in a process that was forked."""
+        return self.device == "cpu"
 
     def supports(self, spec: ModelSpec, graph: Graph) -> str | None:
         """Eager PyTorch runs no graph, so it has no graph levels."""
@@ -49,12 +65,17 @@ class PyTorch(Backend):
         import transformers
 
         torch.set_num_threads(options.threads)
+        if self.device != "cpu" and not torch.cuda.is_available():
+            raise DataError(
+                f"backend.device={self.device} needs a CUDA device and a CUDA build of PyTorch, and PyTorch "
+                f"{torch.__version__} finds none here; use backend.device=cpu"
+            )
         auto_class = getattr(transformers, options.model_class)
         try:
             model = auto_class.from_pretrained(artifact.directory, dtype=torch.float32)
         except (OSError, ValueError, RuntimeError) as error:
             raise DataError(f"{artifact.directory} cannot be loaded by PyTorch: {error}") from error
-        return TorchSession(model.eval())
+        return TorchSession(model.eval().to(self.device))
 
 
 class TorchSession:
@@ -67,6 +88,7 @@ class TorchSession:
 
         self._torch = torch
         self._model = model
+        self._on_device = model.device.type != "cpu"
         self._accepts = set(inspect.signature(model.forward).parameters)
         # Entered once and for good: this process does nothing but inference. The guard must be kept, it
         # leaves the mode when it is collected.
@@ -75,8 +97,8 @@ class TorchSession:
 
     def bind(self, feed: Mapping[str, NDArray[np.generic]]) -> dict[str, Any]:
         """Tensors that own their memory, without inputs the model does not take."""
-        tensor = self._torch.tensor
-        return {name: tensor(array) for name, array in feed.items() if name in self._accepts}
+        tensor, device = self._torch.tensor, self._model.device
+        return {name: tensor(array, device=device) for name, array in feed.items() if name in self._accepts}
 
     def forward(self, bound: dict[str, Any]) -> Any:
         """One eager forward pass."""
@@ -85,10 +107,12 @@ class TorchSession:
     def outputs(self, raw: Any) -> dict[str, NDArray[np.generic]]:
         """Tensors of the model output as arrays."""
         is_tensor = self._torch.is_tensor
-        return {name: value.numpy().copy() for name, value in raw.items() if is_tensor(value)}
+        return {name: value.cpu().numpy().copy() for name, value in raw.items() if is_tensor(value)}
 
     def synchronize(self) -> None:
-        """CPU forwards have finished when they return."""
+        """CPU forwards have finished when they return; CUDA's only when the device says so."""
+        if self._on_device:
+            self._torch.cuda.synchronize()
 
     def settings(self) -> dict[str, Any]:
         """Threads as read back, precision, attention implementation, waiting."""

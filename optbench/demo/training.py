@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ MINILM = Recipe(epochs=1, batch_size=32, learning_rate=1e-4)
 
 def prepare_torch(seed: int) -> Any:
     """torch, seeded, on one thread and deterministic."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     import torch
 
     torch.set_num_threads(1)

@@ -74,7 +74,9 @@ class Warmup:
 class Measured:
     """What was measured so far; it grows while `measure_pair` runs, so an error loses nothing.
 
-    calls_per_block: counted calls, and plan: length of a replicate, both fixed by the first warm-up.
+    calls_per_block: counted calls of a block, as many as the fastest warm-up so far asks for: a first
+    one beside a busy neighbour must not shorten the blocks for good. plan: length of a replicate,
+    fixed by the first warm-up.
     stopped_by: null if it did not end.
     measuring_seconds: wall clock of the blocks with all switches. starting_seconds: of starting,
     loading and warming up the workers.
@@ -101,6 +103,15 @@ class Progress:
     seconds_left: float | None
 
 
+Watch = Callable[[int, Mapping[str, TimedWorker]], contextlib.AbstractContextManager[None]]
+"""Entered around the timed blocks of each replicate, with its number and its workers."""
+
+
+def unwatched(replicate: int, workers: Mapping[str, TimedWorker]) -> contextlib.AbstractContextManager[None]:
+    """Nobody looks."""
+    return contextlib.nullcontext()
+
+
 def measure_pair(
     start_worker: Callable[[str], TimedWorker],
     variants: Sequence[str],
@@ -110,12 +121,14 @@ def measure_pair(
     clock: Callable[[], float] = time.monotonic,
     probe: Callable[[], int] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    watch: Watch = unwatched,
 ) -> Measured:
     """Time `variants`, the baseline first and any number of candidates after it; fills `measured`.
 
     start_worker gives a fresh, loaded worker of a variant; it is called in random order, once per
-    variant and replicate. `clock` gives seconds. Raises what a worker raises; `measured` holds all
-    complete pairs then, and every worker is closed.
+    variant and replicate. `watch` surrounds the blocks of a replicate, to read counters. `clock` gives
+    seconds. Raises what a worker raises; `measured` holds all complete pairs then, and every worker
+    is closed.
     """
     rng = random.Random(procedure.seed)
     rule = procedure.stop_rule()
@@ -124,7 +137,7 @@ def measure_pair(
     replicate = 0
     while measured.stopped_by is None:
         before = len(measured.samples.blocks)
-        time_replicate(start_worker, variants, procedure, measured, replicate, rng, clock, probe)
+        time_replicate(start_worker, variants, procedure, measured, replicate, rng, clock, probe, watch)
         replicate += 1
         latest = Samples(measured.samples.blocks[before:])
         for candidate, theta in thetas.items():
@@ -147,6 +160,7 @@ def time_replicate(
     rng: random.Random,
     clock: Callable[[], float],
     probe: Callable[[], int] | None,
+    watch: Watch,
 ) -> None:
     """One replicate: start fresh workers in random order, warm them up, time them, close them."""
     with contextlib.ExitStack() as stack:
@@ -162,8 +176,10 @@ def time_replicate(
         measured.starting_seconds += warm - begun
         if measured.plan is None:
             measured.plan = procedure.block_plan(warm - begun)
-            measured.calls_per_block.update(calls_per_block(measured.warmups, procedure))
+        for variant, calls in calls_per_block(measured.warmups[-len(workers) :], procedure).items():
+            measured.calls_per_block[variant] = max(calls, measured.calls_per_block.get(variant, 0))
         try:
+            stack.enter_context(watch(replicate, workers))
             run_replicate(
                 measured.samples,
                 replicate,
