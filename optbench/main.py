@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import sys
@@ -23,6 +24,7 @@ from optbench.hooks import Session, hydra_message, print_problems, to_config
 from optbench.locations import LOG_FILE, conf_dir
 from optbench.records import RESULT_FILE
 from optbench.resolvers import register_resolvers
+from optbench.verbosity import Verbosity, verbosity
 
 FAILED = (0.0, float("inf"))
 """Objectives of a point without numbers: Optuna refuses NaN, and a task must not raise."""
@@ -37,6 +39,8 @@ def task(config: DictConfig) -> tuple[float, float]:
     directory = Path(hydra_config.runtime.output_dir)
     sweeping = hydra_config.mode is RunMode.MULTIRUN
     terminal = Terminal(sweeping)
+    if verbosity() is Verbosity.verbose:
+        logging.getLogger().addHandler(logging.StreamHandler())
     outcome = run(to_config(config), directory, terminal)
     if outcome.nothing_measured and outcome.error is not None and not sweeping:
         discard(directory)

@@ -76,6 +76,8 @@ class Terminal:
         if result.failure is not None:
             say(self._err, f"optbench: {result.status}: {result.failure.message}", "bold")
             say(self._err, f"What is known until then: {result_file}")
+            if self._level is Verbosity.verbose and result.failure.details:
+                say(self._err, result.failure.details)
             return
         if self._level is not Verbosity.quiet and not self._sweep:
             self._out.print(result_table(result))
