@@ -49,7 +49,18 @@ def at_least(key: str, value: float | None, least: float, unit: str = "") -> lis
 @register("measure", "measure")
 @dataclass
 class MeasureConfig(Component):
-    """How latency is measured; defaults are those of `measure=standard`."""
+    """How latency is measured; defaults are those of `measure=standard`.
+
+    inputs: random token ids, or texts of the dataset cut and padded to the length.
+    replicates, max_replicates: fewest and most pairs of fresh worker processes.
+    precision: stop when the speed-up is known to this relative half-width.
+    budget_seconds: wall clock of the timing, starts included; never less than `replicates` take.
+    duration_seconds: time each variant for so long in all instead, in exactly `replicates` replicates.
+    warmup_calls: fewest calls before timing. warmup_seconds: most time they may take.
+    replicate_seconds, block_seconds: length of a replicate, and of a block of calls of one variant.
+    start: how workers come to be. wait_policy: how a runtime's threads wait for work.
+    timeout_seconds: a worker that does not answer for so long is ended.
+    """
 
     inputs: InputSource = InputSource.random
     replicates: int = 5
@@ -93,7 +104,12 @@ class MeasureConfig(Component):
 @register("quality", "quality")
 @dataclass
 class QualityConfig(Component):
-    """Which rows are evaluated, with which metrics, and how much worse is still good enough."""
+    """Which rows are evaluated, with which metrics, and how much worse is still good enough.
+
+    metrics: names, or paths of `evaluate` modules; null takes the task's own.
+    max_eval_samples: evaluate a seeded sample of so many rows. batch_size: rows per forward pass.
+    margin: how much accuracy may be lost, as a share; the same setting as gates.max_accuracy_drop.
+    """
 
     enabled: bool = True
     metrics: list[str] | None = None
@@ -179,7 +195,14 @@ class BaselineConfig(Variant):
 
 @dataclass
 class RunConfig(Component):
-    """Everything that decides a run. The candidate's parts stand at the top level."""
+    """Everything that decides a run. The candidate's parts stand at the top level.
+
+    artifact: an existing directory to measure as the candidate, instead of preparing one.
+    threads: of each variant; auto follows the affinity mask and the cgroup quota.
+    batch_size, input_length: shape of the timed inputs, in rows and tokens.
+    batch_sizes, input_lengths: points of a grid, with -m sweep=grid.
+    seed: of inputs, row order, block order and resampling.
+    """
 
     model: Model = MISSING
     task: Task = MISSING

@@ -92,6 +92,8 @@ def run(config: RunConfig, directory: Path, display: Display) -> Outcome:
         draft.update(status="ok")
     except (OptbenchError, KeyboardInterrupt) as caught:
         error = caught
+    except OSError as caught:
+        error = WorkerError(f"{caught.filename or directory} cannot be read or written: {caught.strerror}")
     except Exception as caught:  # a sweep must go on, and what was measured must be kept
         reason = f"{type(caught).__name__}: {caught}; this is a defect of optbench, please report it"
         error = WorkerError(reason, traceback.format_exc())

@@ -24,11 +24,11 @@ def judge(result: RunResult, gates: GatesConfig) -> Verdict:
 
 
 def candidate_name(result: RunResult) -> str:
-    """The candidate in words, such as 'onnxruntime with dynamic quantization'."""
+    """The candidate in words, such as 'the candidate, onnxruntime,'."""
     candidate = result.variants["candidate"]
     if candidate.quantization == "none":
-        return candidate.backend
-    return f"{candidate.backend} with {candidate.quantization} quantization"
+        return f"the candidate, {candidate.backend},"
+    return f"the candidate, {candidate.backend} with {candidate.quantization} quantization,"
 
 
 def speed(result: RunResult) -> str:
@@ -44,18 +44,18 @@ def speed(result: RunResult) -> str:
     floor = comparison.noise_floor
     if is_self_comparison(result):
         return (
-            f"compared with itself, {who} showed {format_ratio(low)} to {format_ratio(high)}: on this "
+            f"{who} compared with itself, showed {format_ratio(low)} to {format_ratio(high)}: on this "
             f"machine a difference below {format_share(floor)} is noise"
         )
     if floor is not None and not low <= 1 <= high and abs(math.log(estimate.value)) < math.log1p(floor):
         return (
-            f"no difference in speed shown between {who} and the baseline: {format_ratio(estimate.value)} "
+            f"no difference in speed shown: {who} ran {format_ratio(estimate.value)} as fast, which "
             f"is within the {format_share(floor)} that a variant differs from itself on this machine"
         )
     if low <= 1 <= high:
         return (
-            f"no difference in speed shown between {who} and the baseline "
-            f"({format_ratio(low)} to {format_ratio(high)})"
+            f"no difference in speed shown: {who} ran {format_ratio(low)} to {format_ratio(high)} as fast "
+            "as the baseline"
         )
     faster = estimate.value > 1
     value = estimate.value if faster else 1 / estimate.value
