@@ -155,6 +155,8 @@ def read_entry(entry: Path) -> Artifact | None:
             if hash_files([entry / name]) != expected:
                 return None
         files = onnx_files(entry)
+        if not files:
+            return None
         return Artifact(
             directory=entry,
             format="onnx",
@@ -163,7 +165,7 @@ def read_entry(entry: Path) -> Artifact | None:
             details=manifest["details"],
             step_seconds={manifest["made_from"]["step"]: manifest["seconds"]},
         )
-    except (DataError, KeyError, OSError):
+    except (DataError, KeyError, TypeError, AttributeError, OSError):  # a manifest of any other content
         return None
 
 

@@ -7,6 +7,9 @@ import sys
 from optbench import __version__
 from optbench.verbosity import Verbosity, set_verbosity
 
+TOOLS = ("doctor",)
+"""First words that name a tool; anything else is a run."""
+
 
 def main(arguments: list[str]) -> int:
     """Run the command line; returns the exit code (see `optbench --help`)."""
@@ -20,6 +23,15 @@ def main(arguments: list[str]) -> int:
         if flag in arguments:
             set_verbosity(verbosity)
     rest = [argument for argument in arguments if argument not in ("-q", "-v")]
+
+    if rest and rest[0] in TOOLS:
+        from optbench.tools import app
+
+        try:
+            app(rest, prog_name="optbench")
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else 2
+        return 0
 
     from optbench.main import launch
 

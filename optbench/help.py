@@ -60,6 +60,7 @@ def help_body() -> str:
     lines += ["\nSet any value (key=value); the ones used most:", KEYS, "\nExamples:", EXAMPLES]
     lines += [
         "\nLook before you run: optbench --cfg job [key=value ...]",
+        "Is this machine fit to measure: optbench doctor",
         "Your own configs: optbench --config-dir DIR --config-name NAME",
         "Less or more on the terminal: -q, -v. Hydra's own flags: --hydra-help",
         f"Exit codes: {CODES}",

@@ -22,9 +22,10 @@ LAYERS = [
     {"artifacts", "crew", "gates", "noise", "draft", "assemble"},
     {"verdict"},
     {"run"},
-    {"reports", "help"},
+    {"reports", "help", "doctor"},
     {"plugins", "resolvers", "hooks"},
     {"main"},
+    {"tools"},
     {"cli"},
     {"__main__", "__init__"},
 ]

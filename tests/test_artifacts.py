@@ -1,0 +1,431 @@
+"""The artifact cache: made once, found again, made anew when anything changed or was damaged."""
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import types
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from optbench import artifacts
+from optbench.artifacts import MANIFEST, ArtifactStore, read_entry
+from optbench.checkpoint import hash_files, read_spec
+from optbench.errors import DataError, WorkerError
+from optbench.preparation import Preparer
+from optbench.process import start
+from optbench.quantizations.dynamic import DynamicQuantization, WeightType
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="forks and signals as on Linux")
+
+
+class Workshop:
+    """Stands in for the preparation process: notes each step and writes a few bytes."""
+
+    def __init__(self):
+        self.steps = []
+
+    def __call__(self, log, name, method, source, target, *args):
+        self.steps.append(method)
+        content = f"{method} of {source.name} number {len(self.steps)}"
+        (target / "model.onnx").write_text(content)
+        (target / "config.json").write_text("{}")
+        return {"by": method, "args": [str(arg) for arg in args]}
+
+
+@pytest.fixture
+def workshop(monkeypatch):
+    made = Workshop()
+    monkeypatch.setattr(artifacts, "run_apart", made)
+    return made
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ArtifactStore(tmp_path / "cache", tmp_path / "log")
+
+
+@pytest.fixture
+def checkpoint(store, bare_model):
+    return store.checkpoint(read_spec(bare_model))
+
+
+@pytest.fixture
+def exported(store, workshop, checkpoint):
+    return store.exported(checkpoint, "text-classification", None)
+
+
+def entries(store):
+    """Names of what lies in the cache, but for the locks."""
+    return sorted(path.name for path in (store.root / "artifacts").iterdir() if path.suffix != ".lock")
+
+
+def test_a_checkpoint_is_taken_in_place_and_hashed_with_its_config(store, bare_model):
+    before = store.checkpoint(read_spec(bare_model))
+    assert before.directory == bare_model
+    assert before.format == "transformers"
+    assert before.size_bytes == len(b"weights")
+    assert before.sha256 == hash_files([bare_model / "model.safetensors", bare_model / "config.json"])
+    (bare_model / "model.safetensors").write_bytes(b"retrained")
+    after = store.checkpoint(read_spec(bare_model))
+    assert (after.sha256 != before.sha256, after.size_bytes) == (True, len(b"retrained"))
+
+
+def test_an_entry_is_made_once_and_found_again(store, workshop, checkpoint):
+    made = store.exported(checkpoint, "text-classification", None)
+    found = store.exported(checkpoint, "text-classification", None)
+    assert workshop.steps == ["export"]
+    assert (made.from_cache, found.from_cache) == (False, True)
+    assert made.format == "onnx"
+    assert made.directory == found.directory
+    assert made.directory.parent == store.root / "artifacts"
+    assert made.sha256 == found.sha256 == hash_files([made.directory / "model.onnx"])
+    assert made.details == found.details == {"by": "export", "args": ["text-classification", "None"]}
+    assert made.step_seconds == found.step_seconds
+    assert list(made.step_seconds) == ["export"]
+
+
+def test_the_manifest_tells_what_the_entry_was_made_from(exported, checkpoint):
+    manifest = json.loads((exported.directory / MANIFEST).read_text())
+    material = manifest["made_from"]
+    assert material["source"] == checkpoint.sha256
+    assert material["task"] == "text-classification"
+    assert set(material["versions"]) == {"torch", "transformers", "optimum", "optimum-onnx", "onnx"}
+    assert all(material["versions"][name] == metadata.version(name) for name in material["versions"])
+    assert set(manifest["files"]) == {"model.onnx", "config.json"}
+
+
+def retrain(model):
+    (model / "model.safetensors").write_bytes(b"retrained")
+
+
+def reconfigure(model):
+    (model / "config.json").write_text((model / "config.json").read_text() + "\n")
+
+
+def retokenize(model):
+    (model / "tokenizer.json").write_text("{}")
+
+
+@pytest.mark.parametrize("change", [retrain, reconfigure, retokenize])
+def test_a_changed_source_makes_another_entry(store, workshop, exported, bare_model, change):
+    change(bare_model)
+    other = store.exported(store.checkpoint(read_spec(bare_model)), "text-classification", None)
+    assert other.directory != exported.directory
+    assert workshop.steps == ["export", "export"]
+
+
+@pytest.mark.parametrize(("task", "opset"), [("text-classification", 17), ("fill-mask", None)])
+def test_another_task_or_opset_makes_another_entry(store, workshop, exported, checkpoint, task, opset):
+    assert store.exported(checkpoint, task, opset).directory != exported.directory
+    assert len(workshop.steps) == 2
+
+
+def test_another_version_of_a_library_makes_another_entry(store, workshop, exported, checkpoint, monkeypatch):
+    installed = artifacts.versions
+    monkeypatch.setattr(artifacts, "versions", lambda names: {**installed(names), "optimum": "99"})
+    other = store.exported(checkpoint, "text-classification", None)
+    assert other.directory != exported.directory
+    assert len(entries(store)) == 2
+
+
+RECIPES = [
+    {"per_channel": False},
+    {"reduce_range": True},
+    {"weight_type": WeightType.uint8},
+    {"operators_to_quantize": ["MatMul"]},
+    {"node_exclusion": ["*classifier*"]},
+]
+
+
+@pytest.mark.parametrize("change", RECIPES, ids=lambda change: next(iter(change)))
+def test_another_recipe_makes_another_entry(store, workshop, exported, change):
+    usual = {"weight_type": WeightType.int8}
+    first = store.quantized(exported, DynamicQuantization(**usual))
+    other = store.quantized(exported, DynamicQuantization(**{**usual, **change}))
+    again = store.quantized(exported, DynamicQuantization(**usual))
+    assert other.directory != first.directory == again.directory
+    assert workshop.steps == ["export", "quantize", "quantize"]
+
+
+def test_the_order_of_names_in_a_recipe_does_not_matter(store, workshop, exported):
+    one = DynamicQuantization(operators_to_quantize=["MatMul", "Gather"], node_exclusion=["a", "b"])
+    other = DynamicQuantization(operators_to_quantize=["Gather", "MatMul"], node_exclusion=["b", "a"])
+    assert store.quantized(exported, one).directory == store.quantized(exported, other).directory
+
+
+def test_a_quantized_artifact_carries_the_steps_and_details_of_its_export(store, workshop, checkpoint):
+    export = store.exported(checkpoint, "text-classification", None)
+    made = store.quantized(export, DynamicQuantization())
+    assert set(made.step_seconds) == {"export", "quantize"}
+    assert made.details["by"] == "quantize"
+    assert made.from_cache is False
+    found = store.quantized(store.exported(checkpoint, "text-classification", None), DynamicQuantization())
+    assert found.from_cache is True
+    assert found.step_seconds == made.step_seconds
+
+
+def test_a_quantized_artifact_is_from_the_cache_only_if_its_export_is_too(store, workshop, checkpoint):
+    export = store.exported(checkpoint, "text-classification", None)
+    store.quantized(export, DynamicQuantization())
+    assert store.quantized(export, DynamicQuantization()).from_cache is False
+
+
+def change_a_byte(entry):
+    (entry / "model.onnx").write_text("damaged")
+
+
+def lose_the_model(entry):
+    (entry / "model.onnx").unlink()
+
+
+def lose_a_companion(entry):
+    (entry / "config.json").unlink()
+
+
+def lose_the_manifest(entry):
+    (entry / MANIFEST).unlink()
+
+
+def write_manifest(content):
+    def write(entry):
+        (entry / MANIFEST).write_text(content)
+
+    return write
+
+
+def empty_the_list_of_files(entry):
+    manifest = json.loads((entry / MANIFEST).read_text())
+    (entry / MANIFEST).write_text(json.dumps({**manifest, "files": {}}))
+    (entry / "model.onnx").unlink()
+
+
+DAMAGES = {
+    "changed file": change_a_byte,
+    "missing model": lose_the_model,
+    "missing companion": lose_a_companion,
+    "missing manifest": lose_the_manifest,
+    "manifest cut short": write_manifest('{"files": {"mod'),
+    "manifest without keys": write_manifest("{}"),
+    "manifest is a list": write_manifest("[]"),
+    "manifest of wrong types": write_manifest('{"files": []}'),
+    "files are no hashes": write_manifest('{"files": {}, "made_from": "x", "details": {}, "seconds": 1}'),
+    "manifest and model emptied": empty_the_list_of_files,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_entry_is_made_anew(store, workshop, exported, checkpoint, damage):
+    damage(exported.directory)
+    again = store.exported(checkpoint, "text-classification", None)
+    assert workshop.steps == ["export", "export"]
+    assert again.from_cache is False
+    assert again.directory == exported.directory
+    assert read_entry(again.directory).sha256 == again.sha256
+    assert store.exported(checkpoint, "text-classification", None).from_cache is True
+
+
+def test_a_step_that_fails_leaves_nothing_behind(store, checkpoint, monkeypatch):
+    def fail(log, name, method, source, target, *args):
+        (target / "model.onnx").write_text("half")
+        raise WorkerError("the export process was ended by SIGKILL")
+
+    monkeypatch.setattr(artifacts, "run_apart", fail)
+    with pytest.raises(WorkerError, match="SIGKILL"):
+        store.exported(checkpoint, "text-classification", None)
+    assert entries(store) == []
+
+
+def in_a_process(target, *args):
+    """Run a function of this module in a forked process."""
+    process = multiprocessing.get_context("fork").Process(target=target, args=args)
+    process.start()
+    return process
+
+
+def die_while_making(store, source):
+    def half(target):
+        (target / "model.onnx").write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    store._entry({"step": "export", "source": source}, half)
+
+
+def whole(target):
+    (target / "model.onnx").write_text("whole")
+    return {}
+
+
+@linux_only
+def test_leftovers_of_a_killed_process_are_removed_and_never_taken_for_an_entry(store):
+    killed = in_a_process(die_while_making, store, "a")
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
+    (leftover,) = entries(store)
+    assert leftover.startswith(".export-")
+    made = store._entry({"step": "export", "source": "a"}, whole)
+    assert (made.directory / "model.onnx").read_text() == "whole"
+    assert made.from_cache is False
+    assert entries(store) == [made.directory.name]
+
+
+@linux_only
+def test_leftovers_of_other_entries_are_left_alone(store):
+    in_a_process(die_while_making, store, "a").join()
+    made = store._entry({"step": "export", "source": "b"}, whole)
+    assert len(entries(store)) == 2
+    assert made.directory.name in entries(store)
+
+
+def make_when_told(store, notes, about_to_ask, inside, release):
+    """Ask for an entry; say when asking, and when making it, which ends when told."""
+
+    def make(target):
+        with notes.open("a") as file:
+            file.write("made\n")
+        inside.set()
+        release.wait()
+        return whole(target)
+
+    about_to_ask.set()
+    made = store._entry({"step": "export", "source": "a"}, make)
+    assert (made.directory / "model.onnx").read_text() == "whole"
+
+
+@linux_only
+def test_two_processes_that_ask_at_once_make_it_once(store, tmp_path):
+    context = multiprocessing.get_context("fork")
+    notes, release = tmp_path / "notes", context.Event()
+    signs = [(context.Event(), context.Event()) for _ in range(2)]
+    first = in_a_process(make_when_told, store, notes, *signs[0], release)
+    assert signs[0][1].wait(60)
+    second = in_a_process(make_when_told, store, notes, *signs[1], release)
+    assert signs[1][0].wait(60)
+    release.set()
+    first.join()
+    second.join()
+    assert (first.exitcode, second.exitcode) == (0, 0)
+    assert notes.read_text() == "made\n"
+    assert len(entries(store)) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(tmp_path, workshop, checkpoint):
+    (tmp_path / "file").write_text("no directory")
+    store = ArtifactStore(tmp_path / "file", tmp_path / "log")
+    with pytest.raises(DataError, match=r"OPTBENCH_CACHE_DIR") as caught:
+        store.exported(checkpoint, "text-classification", None)
+    assert str(tmp_path / "file" / "artifacts") in str(caught.value)
+    assert workshop.steps == []
+
+
+def test_an_entry_that_vanishes_while_it_is_read_is_an_error(store, workshop, checkpoint, monkeypatch):
+    monkeypatch.setattr(artifacts, "read_entry", lambda entry: None)
+    with pytest.raises(DataError, match=r"cache entry .* changed while it was read"):
+        store.exported(checkpoint, "text-classification", None)
+
+
+def test_an_existing_onnx_directory_is_taken_as_it_is(store, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    found = store.existing(tmp_path, "onnx")
+    assert (found.directory, found.format, found.size_bytes) == (tmp_path, "onnx", 5)
+    assert found.details == {"given": True}
+    assert found.step_seconds == {}
+    assert found.sha256 == hash_files([tmp_path / "model.onnx"])
+
+
+def test_external_data_count_in_the_size_and_the_hash(store, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    alone = store.existing(tmp_path, "onnx")
+    (tmp_path / "model.onnx_data").write_bytes(b"weights")
+    (tmp_path / "model.onnx_data_1").write_bytes(b"more")
+    (tmp_path / "notes.bin").write_bytes(b"not weights")
+    whole = store.existing(tmp_path, "onnx")
+    assert whole.size_bytes == len(b"graph" + b"weights" + b"more")
+    assert whole.sha256 != alone.sha256
+
+
+def test_external_data_of_an_entry_count_too(store):
+    def make(target):
+        (target / "model.onnx").write_bytes(b"graph")
+        (target / "model.onnx_data").write_bytes(b"weights")
+        return {}
+
+    made = store._entry({"step": "export"}, make)
+    assert made.size_bytes == len(b"graph" + b"weights")
+    (made.directory / "model.onnx_data").write_bytes(b"WEIGHTS")
+    assert read_entry(made.directory) is None
+
+
+def test_an_existing_checkpoint_is_taken_as_it_is(store, bare_model):
+    found = store.existing(bare_model, "transformers")
+    assert (found.format, found.size_bytes) == ("transformers", len(b"weights"))
+
+
+@pytest.mark.parametrize(
+    ("format", "wanted"), [("onnx", "model.onnx"), ("transformers", "a transformers checkpoint")]
+)
+def test_a_directory_without_a_model_is_refused(store, tmp_path, format, wanted):
+    (tmp_path / "model_quantized.onnx").write_bytes(b"graph")
+    with pytest.raises(DataError, match=rf"must be a directory that holds {wanted}.*rename"):
+        store.existing(tmp_path, format)
+
+
+class CopyAndScribble:
+    """A quantization that copies the graph, and leaves a file in the current directory."""
+
+    def apply(self, source, target):
+        Path("scribble.onnx").write_text("left behind, as onnxruntime's quantizers do")
+        (target / "model.onnx").write_bytes((source / "model.onnx").read_bytes())
+        return {"where": str(Path.cwd())}
+
+
+def test_a_quantized_model_gets_its_companions_and_the_current_directory_stays_clean(tmp_path, monkeypatch):
+    source, target, here = tmp_path / "source", tmp_path / "target", tmp_path / "here"
+    for directory in (source, target, here):
+        directory.mkdir()
+    for name in ("model.onnx", "config.json", "vocab.txt", "spiece.model", "optbench.json", "other.bin"):
+        (source / name).write_text(name)
+    monkeypatch.chdir(here)
+    details = Preparer().quantize(source, target, CopyAndScribble())
+    assert {file.name for file in target.iterdir()} == {
+        "model.onnx",
+        "config.json",
+        "vocab.txt",
+        "spiece.model",
+    }
+    assert Path.cwd() == here
+    assert list(here.iterdir()) == []
+    assert not Path(details["where"]).exists()
+
+
+def test_a_model_that_the_exporter_refuses_is_bad_input(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise ValueError("unsupported architecture")
+
+    exporter = types.ModuleType("optimum.exporters.onnx")
+    exporter.main_export = refuse
+    for name in ("optimum", "optimum.exporters"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, "optimum.exporters.onnx", exporter)
+    with pytest.raises(DataError, match=r"cannot be exported to ONNX: unsupported architecture"):
+        Preparer().export(tmp_path, tmp_path, "text-classification", None)
+
+
+def test_a_step_runs_in_a_process_of_its_own_which_ends_with_it(tmp_path, monkeypatch):
+    started = []
+
+    def start_and_note(*args, **kwargs):
+        started.append(start(*args, **kwargs))
+        return started[-1]
+
+    monkeypatch.setattr(artifacts, "start", start_and_note)
+    task = (tmp_path, tmp_path / "target", DynamicQuantization())
+    with pytest.raises(WorkerError, match=r"quantize failed: FileNotFoundError.*model\.onnx"):
+        artifacts.run_apart(tmp_path / "log", "quantize", "quantize", *task)
+    (child,) = started
+    assert child.pid != os.getpid()
+    with pytest.raises(ProcessLookupError):
+        os.kill(child.pid, 0)
