@@ -1,0 +1,95 @@
+"""samples.parquet and blocks.parquet: every call and every block, read back with pyarrow alone."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from optbench import storage
+from optbench.measure.samples import Block, Placed, Samples
+from optbench.storage import BLOCKS_FILE, SAMPLES_FILE, write_samples
+
+SAMPLES = Samples(
+    blocks=[
+        Placed(0, 0, 0, "candidate", Block([90, 20, 30], 1, 45, 1000)),
+        Placed(0, 0, 1, "baseline", Block([80, 70], 1, 60, 2000)),
+        Placed(1, 0, 0, "baseline", Block([75], 0, 70, 3000)),
+    ],
+    probe_nanoseconds=[(0, 0, 555)],
+)
+
+
+@pytest.fixture
+def written(tmp_path):
+    write_samples(tmp_path, SAMPLES)
+    return {file: pq.read_table(tmp_path / file) for file in (SAMPLES_FILE, BLOCKS_FILE)}
+
+
+def test_every_call_has_a_row(written):
+    table = written[SAMPLES_FILE]
+    assert table.to_pydict() == {
+        "replicate": [0, 0, 0, 0, 0, 1],
+        "pair": [0, 0, 0, 0, 0, 0],
+        "block": [0, 0, 0, 1, 1, 2],
+        "position": [0, 0, 0, 1, 1, 0],
+        "variant": ["candidate", "candidate", "candidate", "baseline", "baseline", "baseline"],
+        "index": [0, 1, 2, 0, 1, 0],
+        "settling": [True, False, False, True, False, False],
+        "nanoseconds": [90, 20, 30, 80, 70, 75],
+        "intended_arrival_ns": [None] * 6,
+    }
+
+
+def test_every_block_has_a_row_with_its_counted_time_and_the_probe_of_its_pair(written):
+    table = written[BLOCKS_FILE]
+    assert table.to_pydict() == {
+        "replicate": [0, 0, 1],
+        "pair": [0, 0, 0],
+        "block": [0, 1, 2],
+        "position": [0, 1, 0],
+        "variant": ["candidate", "baseline", "baseline"],
+        "calls": [3, 2, 1],
+        "settling_calls": [1, 1, 0],
+        "wall_nanoseconds": [50, 70, 75],
+        "cpu_nanoseconds": [45, 60, 70],
+        "started_nanoseconds": [1000, 2000, 3000],
+        "probe_nanoseconds": [555, 555, None],
+    }
+
+
+def test_columns_have_fixed_types_also_where_all_values_are_null(written):
+    types = {field.name: field.type for field in written[SAMPLES_FILE].schema}
+    assert types["intended_arrival_ns"] == types["nanoseconds"] == pa.int64()
+    assert (types["settling"], types["variant"], types["index"]) == (pa.bool_(), pa.string(), pa.int32())
+    assert written[BLOCKS_FILE].schema.field("probe_nanoseconds").type == pa.int64()
+
+
+def test_nanoseconds_of_long_runs_fit(tmp_path):
+    week = 7 * 24 * 3600 * 10**9
+    write_samples(tmp_path, Samples([Placed(0, 0, 0, "baseline", Block([week], 0, week, week))]))
+    assert pq.read_table(tmp_path / SAMPLES_FILE)["nanoseconds"].to_pylist() == [week]
+
+
+def test_no_samples_give_empty_tables_with_all_columns(tmp_path):
+    write_samples(tmp_path, Samples())
+    table = pq.read_table(tmp_path / SAMPLES_FILE)
+    assert table.num_rows == 0
+    assert table.column_names == list(storage.SAMPLE_COLUMNS)
+
+
+def test_writing_again_replaces_and_leaves_no_other_file(tmp_path, written):
+    write_samples(tmp_path, Samples(SAMPLES.blocks[:1]))
+    assert pq.read_table(tmp_path / SAMPLES_FILE).num_rows == 3
+    assert {file.name for file in tmp_path.iterdir()} == {SAMPLES_FILE, BLOCKS_FILE}
+
+
+def test_an_interrupted_write_leaves_the_old_files(tmp_path, written, monkeypatch):
+    def interrupted(table, where):
+        where.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pq, "write_table", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_samples(tmp_path, Samples())
+    monkeypatch.undo()
+    assert pq.read_table(tmp_path / SAMPLES_FILE).equals(written[SAMPLES_FILE])
+    assert pq.read_table(tmp_path / BLOCKS_FILE).equals(written[BLOCKS_FILE])
