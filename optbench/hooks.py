@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -49,6 +49,8 @@ class Session:
     exit_code = 0
     interrupted = False
     sweeping = False
+    axes: ClassVar[frozenset[str]] = frozenset()
+    """Keys that the running sweep varies; empty in processes that a launcher started."""
 
 
 def to_config(config: DictConfig) -> RunConfig:
@@ -185,7 +187,7 @@ def sweep_axes(config: DictConfig) -> dict[str, list[str]]:
     axes: dict[str, list[str]] = {}
     for override in OverridesParser.create().parse_overrides([str(item) for item in given]):
         key = override.get_key_element()
-        if override.is_sweep_override() and not override.is_range_sweep():
+        if override.is_sweep_override():
             axes[key] = [str(value) for value in override.sweep_string_iterator()]
         else:
             axes[key] = [override.get_value_element_as_str()]
@@ -216,6 +218,7 @@ def sweep_points(axes: dict[str, list[str]]) -> list[list[str]]:
 def sweep_problems(config: DictConfig) -> list[str]:
     """Distinct composition problems of a sweep's points."""
     axes = sweep_axes(config)
+    Session.axes = frozenset(key for key, values in axes.items() if len(values) > 1)
     loader: Any = GlobalHydra.instance().config_loader()
     problems: dict[str, None] = {}
     for point in sweep_points(axes):
@@ -237,6 +240,12 @@ def hydra_message(error: BaseException) -> str:
     kept = [line.strip() for line in lines if not line.strip().startswith(NOISE)]
     text = " ".join(line for line in kept if not line.endswith("_schema"))
     return text.removeprefix("In 'config': ")
+
+
+def point_title(number: int | str, overrides: Sequence[str]) -> str:
+    """A sweep's point in words: its number, and what sets it apart from the others."""
+    own = [item for item in overrides if item.partition("=")[0] in Session.axes]
+    return f"point {number}: {' '.join(own or overrides)}"
 
 
 def sweep_exit_code(directory: Path) -> int:

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from optbench import plugins
 from optbench.config import register_run_schema
 from optbench.errors import ConfigError, OptbenchError
-from optbench.hooks import Session, hydra_message, print_problems, to_config
+from optbench.hooks import Session, hydra_message, point_title, print_problems, to_config
 from optbench.locations import LOG_FILE, conf_dir
 from optbench.records import RESULT_FILE
 from optbench.resolvers import register_resolvers
@@ -38,7 +38,8 @@ def task(config: DictConfig) -> tuple[float, float]:
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
     sweeping = hydra_config.mode is RunMode.MULTIRUN
-    terminal = Terminal(sweeping)
+    title = point_title(hydra_config.job.num, hydra_config.overrides.task) if sweeping else None
+    terminal = Terminal(title)
     if verbosity() is Verbosity.verbose:
         logging.getLogger().addHandler(logging.StreamHandler())
     outcome = run(to_config(config), directory, terminal)

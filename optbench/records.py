@@ -151,6 +151,7 @@ class MetricResult(Record, frozen=True):
 
     p_value: two-sided McNemar mid-p, for metrics that are a share of right rows.
     gate_interval: of the difference, two-sided 90%: each end is a one-sided 5% limit.
+    is_share: whether the values are shares, whose difference is told in percentage points.
     """
 
     name: str
@@ -161,6 +162,7 @@ class MetricResult(Record, frozen=True):
     reason: str | None = None
     p_value: float | None = None
     gate_interval: Interval | None = None
+    is_share: bool = True
 
 
 class QualityResult(Record, frozen=True):

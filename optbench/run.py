@@ -26,12 +26,16 @@ from optbench.errors import ConfigError, OptbenchError, Unsupported, WorkerError
 from optbench.examples import ENVIRONMENT, Opened
 from optbench.locations import LOG_FILE, cache_directory
 from optbench.measure import statistics
+from optbench.measure.counters import probe
+from optbench.measure.observations import observe
 from optbench.measure.procedure import Measured, Procedure, Progress, measure_pair
 from optbench.measure.schedule import BlockPlan, WarmupRule
+from optbench.measure.trust import assess, idle_baseline, load_idle, save_idle
 from optbench.process import Child, start
-from optbench.records import RunResult, replace
+from optbench.records import RunResult, Trust, replace
 from optbench.storage import write_samples
 from optbench.verdict import judge
+from optbench.watch import Watcher
 from optbench.worker import Assignment, LoadReport
 
 PREDICTIONS_FILE = "predictions.parquet"
@@ -305,7 +309,7 @@ class Stages:
 
     def time(self, crew: Crew) -> None:
         """Time both variants; whatever was timed is kept, also when a worker dies."""
-        measured = Measured()
+        measured, watcher = Measured(), Watcher()
         try:
             with host_lock():
                 measure_pair(
@@ -313,12 +317,14 @@ class Stages:
                     tuple(self.config.variants),
                     self.procedure(),
                     measured,
+                    probe=probe,
                     on_progress=self.display.progress,
+                    watch=watcher,
                 )
         finally:
             if measured.samples.blocks:
                 write_samples(self.draft.directory, measured.samples)
-                self.report_times(crew, measured)
+                self.report_times(crew, measured, watcher)
 
     def hold_against_noise(self) -> None:
         """Keep the noise floor of an A/A run, or find the one that an earlier run left."""
@@ -331,11 +337,20 @@ class Stages:
             if floor is not None:
                 with contextlib.suppress(OSError):
                     noise.store(directory, draft.result, floor)
+                    self.keep_idle(directory)
         else:
             floor = noise.lookup(directory, draft.result)
         if floor is not None:
             found = replace(compared, noise_floor=floor.relative_difference)
             draft.update(comparisons={"candidate": found})
+
+    def keep_idle(self, directory: Path) -> None:
+        """Keep what this machine shows when idle, unless something disturbed it."""
+        trust, environment = self.draft.result.trust, self.draft.result.environment
+        if trust is None or trust.grade in ("poor", "quick look"):
+            return
+        threads = self.draft.result.variants["candidate"].threads
+        save_idle(directory, environment["machine"], threads, idle_baseline(trust))
 
     def procedure(self) -> Procedure:
         """The measuring procedure as configured."""
@@ -351,7 +366,7 @@ class Stages:
             seed=self.config.seed,
         )
 
-    def report_times(self, crew: Crew, measured: Measured) -> None:
+    def report_times(self, crew: Crew, measured: Measured, watcher: Watcher) -> None:
         """Latencies, throughputs and the speed-up, from what was timed."""
         draft, samples = self.draft, measured.samples
         for name in samples.variants():
@@ -370,7 +385,23 @@ class Stages:
         )
         if set(samples.variants()) == set(self.config.variants):
             compared = assemble.comparison(measured, draft.result.variants)
-            draft.update(comparisons={"candidate": compared})
+            trust = self.trust(measured, compared.replicate_log_ratios, watcher)
+            draft.update(comparisons={"candidate": compared}, trust=trust)
+
+    def trust(self, measured: Measured, thetas: list[float], watcher: Watcher) -> Trust:
+        """The grade of the timing, held against what this machine shows when it is idle."""
+        environment = self.draft.result.environment
+        threads = max(variant.threads for variant in self.draft.result.variants.values())
+        seen = observe(
+            measured.samples,
+            thetas,
+            watcher.replicates,
+            governor=environment["frequency"].get("governor"),
+            clock_resolution_seconds=environment["clock_resolution_seconds"],
+            threads=threads,
+        )
+        idle = load_idle(cache_directory(), environment["machine"], threads)
+        return assess(seen, idle, quick=len(thetas) < 2)
 
 
 @contextlib.contextmanager

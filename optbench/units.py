@@ -46,6 +46,13 @@ def format_points(value: float | None) -> str:
     return MISSING_TEXT if value is None else f"{100 * value:+.2f} pt"
 
 
+def format_difference(value: float, is_share: bool) -> str:
+    """A signed difference: of shares in percentage points, of anything else as it is."""
+    if is_share:
+        return format_points(value)
+    return f"{'+' if value >= 0 else '-'}{three_digits(abs(value))}"
+
+
 def three_digits(value: float) -> str:
     """Three significant digits without an exponent for everyday magnitudes."""
     if value == 0:

@@ -8,7 +8,7 @@ from optbench.config import GatesConfig
 from optbench.gates import decide, judge_gates
 from optbench.noise import is_self_comparison
 from optbench.records import Estimate, MetricResult, RunResult, Verdict
-from optbench.units import format_points, format_ratio, format_share
+from optbench.units import format_difference, format_ratio, format_share
 
 
 def judge(result: RunResult, gates: GatesConfig) -> Verdict:
@@ -18,6 +18,8 @@ def judge(result: RunResult, gates: GatesConfig) -> Verdict:
     parts = [part for part in (speed(result), size(result), quality(result)) if part]
     sentence = "; ".join(parts)
     sentence = sentence[:1].upper() + sentence[1:] + "."
+    if result.trust is not None and result.trust.grade == "poor":
+        sentence += " But the machine was disturbed (grade poor): measure again before you rely on it."
     if decision != "NOT ASKED":
         sentence = f"{decision}: {sentence}"
     return Verdict(decision, judged, sentence)
@@ -90,11 +92,13 @@ def quality(result: RunResult) -> str:
 
 
 def change(metric: MetricResult) -> str:
-    """A difference in points with its interval."""
+    """A difference with its interval, in points where the metric is a share."""
     difference: Estimate | None = metric.difference
     if difference is None:
         return "an unknown amount"
+    value = format_difference(difference.value, metric.is_share)
     if difference.interval is None:
-        return format_points(difference.value)
-    low, high = format_points(difference.interval.low), format_points(difference.interval.high)
-    return f"{format_points(difference.value)} (95% interval {low} to {high})"
+        return value
+    ends = (difference.interval.low, difference.interval.high)
+    low, high = (format_difference(end, metric.is_share) for end in ends)
+    return f"{value} (95% interval {low} to {high})"

@@ -14,6 +14,7 @@ from typing import Any
 
 from optbench.components import Artifact, Backend, LoadOptions, Session
 from optbench.errors import WorkerError
+from optbench.measure.counters import ProcessCounters, read_process_counters
 from optbench.measure.samples import Block
 from optbench.measure.schedule import WarmupRule, is_settled
 from optbench.process import Child
@@ -129,6 +130,10 @@ class VariantHost:
         cpu = time.process_time_ns() - cpu
         fall_asleep()
         return Block(stamps, settling, cpu, started)
+
+    def counters(self) -> ProcessCounters:
+        """Context switches of this process so far."""
+        return read_process_counters()
 
     def settle(self, calls: int) -> int | None:
         """Make a few more calls, then tell the highest resident set so far, in bytes."""
@@ -248,6 +253,11 @@ class RemoteWorker:
         """See VariantHost.evaluate."""
         seconds: float = self.child.call("evaluate", rows, target, batch_size, padding)
         return seconds
+
+    def counters(self) -> ProcessCounters:
+        """See VariantHost.counters."""
+        counted: ProcessCounters = self.child.call("counters", timeout=self._timeout)
+        return counted
 
     def settle(self, calls: int) -> int | None:
         """See VariantHost.settle."""

@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from optbench.worker import Assignment
 class StubTemplate:
     """Stands in for a template process."""
 
-    made = []
+    made: ClassVar[list] = []
     reason = None
 
     def __init__(self, name, imports, environment, log):
@@ -42,7 +43,7 @@ class StubTemplate:
 class StubChild:
     """Stands in for a worker process: answers `load` with what it was made from."""
 
-    made = []
+    made: ClassVar[list] = []
     fails = False
 
     def __init__(self, origin, name, factory, assignment):

@@ -19,7 +19,7 @@ LAYERS = [
     {"models", "tasks", "datasets", "backends", "quantizations", "graphs"},
     {"demo"},
     {"storage", "worker", "preparation", "examples"},
-    {"artifacts", "crew", "gates", "noise", "draft", "assemble"},
+    {"artifacts", "crew", "gates", "noise", "watch", "draft", "assemble"},
     {"verdict"},
     {"run"},
     {"reports", "help", "doctor"},

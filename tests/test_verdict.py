@@ -52,48 +52,49 @@ def measured(metrics=(), agreement=None):
 
 def metric(name="accuracy", value=-0.004, low=None, high=None):
     interval = None if low is None else Interval(low, high)
-    return MetricResult(name, True, 0.9, 0.9 + value, Estimate(value, interval))
+    is_share = name not in ("mse", "mae")
+    return MetricResult(name, True, 0.9, 0.9 + value, Estimate(value, interval), is_share=is_share)
 
 
 def test_faster():
-    assert speed(result(**compared(2.5, 2.4, 2.6))) == (
-        "onnxruntime with dynamic quantization is 2.50x faster than the baseline "
-        "(95% interval 2.40x to 2.60x)"
-    )
+    said = speed(result(**compared(2.5, 2.4, 2.6)))
+    assert "onnxruntime with dynamic quantization" in said
+    assert "is 2.50x faster than the baseline (95% interval 2.40x to 2.60x)" in said
 
 
 def test_slower_is_told_the_other_way_round():
-    assert speed(result(**compared(0.5, 0.4, 0.8))) == (
-        "onnxruntime with dynamic quantization is 2.00x slower than the baseline "
-        "(95% interval 1.25x to 2.50x)"
-    )
+    said = speed(result(**compared(0.5, 0.4, 0.8)))
+    assert "is 2.00x slower than the baseline (95% interval 1.25x to 2.50x)" in said
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.98, 1.03), (1.0, 1.05), (0.9, 1.0)])
-def test_an_interval_that_holds_one_shows_no_difference(low, high):
+def shows_no_difference(said):
+    return "no difference in speed shown" in said and "faster" not in said and "slower" not in said
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bounds"),
+    [(0.98, 1.03, "0.980x to 1.03x"), (1.0, 1.05, "1.00x to 1.05x"), (0.9, 1.0, "0.900x to 1.00x")],
+)
+def test_an_interval_that_holds_one_shows_no_difference(low, high, bounds):
     said = speed(result(**compared(1.01, low, high)))
-    assert said.startswith("no difference in speed shown between onnxruntime with dynamic quantization")
-    assert "faster" not in said
-    assert "slower" not in said
+    assert shows_no_difference(said)
+    assert bounds in said
 
 
 def test_a_quick_look_has_no_interval_and_says_so():
     said = speed(result(**compared(2.5)))
-    assert said == (
-        "onnxruntime with dynamic quantization ran 2.50x as fast in a quick look, which has no interval"
-    )
+    assert "ran 2.50x as fast in a quick look, which has no interval" in said
 
 
 def test_a_difference_within_the_machines_noise_is_none():
     said = speed(result(**compared(1.02, 1.01, 1.03, noise_floor=0.03)))
-    assert said == (
-        "no difference in speed shown between onnxruntime with dynamic quantization and the baseline: "
-        "1.02x is within the 3.0% that a variant differs from itself on this machine"
-    )
+    assert shows_no_difference(said)
+    assert "1.02x" in said
+    assert "3.0%" in said
 
 
 def test_the_noise_floor_holds_for_slower_candidates_too():
-    assert speed(result(**compared(1 / 1.02, 0.97, 0.99, noise_floor=0.03))).startswith("no difference")
+    assert shows_no_difference(speed(result(**compared(1 / 1.02, 0.97, 0.99, noise_floor=0.03))))
     assert "slower" in speed(result(**compared(1 / 1.04, 0.95, 0.97, noise_floor=0.03)))
 
 
@@ -104,10 +105,9 @@ def test_a_difference_above_the_machines_noise_is_told():
 def test_a_variant_against_itself_tells_the_noise():
     same = {"variants": {"baseline": variant(), "candidate": variant()}}
     said = speed(result(**same, **compared(1.01, 0.99, 1.03, noise_floor=0.03)))
-    assert said == (
-        "compared with itself, onnxruntime with dynamic quantization showed 0.990x to 1.03x: "
-        "on this machine a difference below 3.0% is noise"
-    )
+    assert "compared with itself, " in said
+    assert "showed 0.990x to 1.03x" in said
+    assert "a difference below 3.0% is noise" in said
 
 
 def test_a_run_without_timing_says_nothing_about_speed():
@@ -117,7 +117,8 @@ def test_a_run_without_timing_says_nothing_about_speed():
 
 def test_an_unquantized_candidate_is_called_by_its_runtime():
     plain = {"baseline": variant("pytorch", "none"), "candidate": variant(quantization="none")}
-    assert candidate_name(result(variants=plain)) == "onnxruntime"
+    assert "onnxruntime" in candidate_name(result(variants=plain))
+    assert "quantization" not in candidate_name(result(variants=plain))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,6 @@ def test_a_change_may_lack_its_interval_or_itself():
     assert change(MetricResult("accuracy", True, 0.9, None)) == "an unknown amount"
 
 
-@pytest.mark.xfail(reason="an error in the unit of the labels is no share, so it has no points", strict=True)
 @pytest.mark.parametrize("name", ["mse", "mae"])
 def test_errors_do_not_change_by_percentage_points(name):
     assert "pt" not in quality(result(**measured([metric(name, 0.5, 0.4, 0.6)])))
@@ -166,20 +166,20 @@ def test_the_sentence_joins_what_is_known_and_ends_in_a_full_stop():
     found = judge(result(**compared(2.5, 2.4, 2.6, size_ratio=0.25), **measured([metric()])), NO_GATES)
     assert found.decision == "NOT ASKED"
     assert found.gates == []
-    assert found.sentence == (
-        "Onnxruntime with dynamic quantization is 2.50x faster than the baseline (95% interval 2.40x to "
-        "2.60x); its weights take 25% of the space; accuracy changes by -0.40 pt."
-    )
+    first, second, third = found.sentence.split("; ")
+    assert first[0].isupper()
+    assert first.endswith("is 2.50x faster than the baseline (95% interval 2.40x to 2.60x)")
+    assert second == "its weights take 25% of the space"
+    assert third == "accuracy changes by -0.40 pt."
 
 
-@pytest.mark.parametrize(
-    ("value", "decision"), [(2.5, "SHIP"), (1.2, "DO NOT SHIP"), (1.5, "INCONCLUSIVE")]
-)
+@pytest.mark.parametrize(("value", "decision"), [(2.5, "SHIP"), (1.2, "DO NOT SHIP"), (1.5, "INCONCLUSIVE")])
 def test_where_gates_are_asked_the_decision_leads(value, decision):
     low, high = value - 0.1, value + 0.1
     thetas = [math.log(value)] * 4 + [math.log(value) + 0.01]
     answer = compared(value, low, high, replicate_log_ratios=thetas)
     found = judge(result(**answer), GatesConfig(min_speedup=1.5))
     assert found.decision == decision
-    assert found.sentence.startswith(f"{decision}: Onnxruntime with dynamic")
+    asked_nothing = judge(result(**answer), NO_GATES).sentence
+    assert found.sentence == f"{decision}: {asked_nothing}"
     assert [gate.name for gate in found.gates] == ["min_speedup"]

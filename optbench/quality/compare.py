@@ -150,7 +150,9 @@ def _row_of(label: Any, references: Column, right: Column) -> int:
 def _metric_result(metric: Metric, rows: _Rows, seed: int) -> tuple[MetricResult, str | None]:
     before = metric.compute(rows.references, rows.baseline)
     after = metric.compute(rows.references, rows.candidate)
-    result = MetricResult(metric.name, metric.higher_is_better, before.value, after.value)
+    result = MetricResult(
+        metric.name, metric.higher_is_better, before.value, after.value, is_share=metric.is_share
+    )
     if before.value is None or after.value is None:
         reason = f"baseline: {before.reason}" if before.reason else f"candidate: {after.reason}"
         return replace(result, reason=reason), None

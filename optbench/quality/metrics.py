@@ -47,7 +47,7 @@ class Metric:
         each row as often as its weight says; NaN where undefined.
     per_row: (references, predictions) to [rows], where the metric is the mean over rows; bool
         where a row is either right or wrong.
-    resamples: how often a bootstrap may ask.
+    resamples: how often a bootstrap may ask. is_share: whether differences are told in points.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Metric:
     undefined: str = "it is 0/0"
     per_row: Callable[..., Column] | None = None
     resamples: int = 10_000
+    is_share: bool = True
 
     def compute(self, references: Rows, predictions: Rows) -> Score:
         """The metric on all rows. Raises DataError for unfit rows, ConfigError as `weighted`."""
@@ -186,7 +187,8 @@ def _by_row(name: str, source: str, kind: Kind, per_row: Callable[..., Column]) 
     def weighted(weights: FloatArray, *columns: Column) -> FloatArray:
         return np.asarray(weights @ per_row(*columns) / np.sum(weights, axis=1))
 
-    return Metric(name, kind == "classification", source, kind, weighted, per_row=per_row)
+    right = kind == "classification"
+    return Metric(name, right, source, kind, weighted, per_row=per_row, is_share=right)
 
 
 _NO_ONE = "no row has label 1 and none is predicted to have it"
@@ -207,8 +209,8 @@ _BUILT_IN = (
         lambda c: _class_mean(_ratio(c.right, c.actual), c),
     ),
     _by_class("matthews_correlation", "R_K of Gorodkin (2004), 0 where it is 0/0", _matthews),
-    Metric("pearson", True, "Pearson's r", "regression", _pearson, _EQUAL),
-    Metric("spearmanr", True, "Pearson's r of the midranks", "regression", _spearman, _EQUAL),
+    Metric("pearson", True, "Pearson's r", "regression", _pearson, _EQUAL, is_share=False),
+    Metric("spearmanr", True, "Pearson's r of the midranks", "regression", _spearman, _EQUAL, is_share=False),
     _by_row("mse", "mean squared error", "regression", lambda x, y: np.square(x - y)),
     _by_row("mae", "mean absolute error", "regression", lambda x, y: np.abs(x - y)),
 )
@@ -255,7 +257,7 @@ def _evaluate_metric(name: str) -> Metric:
         return np.array([_module_value(module, name, keys, *rows) for rows in resampled])
 
     title, higher = ".".join([Path(target).stem, *keys]), "lower" not in options
-    return Metric(title, higher, location, None, weighted, "it is not finite", resamples=1000)
+    return Metric(title, higher, location, None, weighted, "it is not finite", resamples=1000, is_share=False)
 
 
 def _module_location(target: str, name: str) -> str:

@@ -11,18 +11,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 from optbench.measure.procedure import Progress
-from optbench.records import GateResult, MetricResult, Percentile, RunResult, VariantResult
+from optbench.records import GateResult, MetricResult, Percentile, RunResult, Trust, VariantResult
 from optbench.units import (
     MISSING_TEXT,
     format_bytes,
-    format_points,
+    format_difference,
     format_rate,
     format_ratio,
     format_seconds,
     format_share,
-    three_digits,
 )
 from optbench.verbosity import Verbosity, verbosity
 
@@ -33,10 +33,10 @@ Row = tuple[str, ...]
 
 
 class Terminal:
-    """The display of one run. Plain lines where stderr is no terminal; silent with -q."""
+    """The display of one run, or of a sweep's `point`. Plain lines in a pipe; silent with -q."""
 
-    def __init__(self, sweep: bool = False) -> None:
-        self._sweep = sweep
+    def __init__(self, point: str | None = None) -> None:
+        self._point = point
         self._level = verbosity()
         self._out = console(sys.stdout)
         self._err = console(sys.stderr)
@@ -73,13 +73,17 @@ class Terminal:
 
     def finish(self, result: RunResult, result_file: Path) -> None:
         """The table and the answer, or why there is none."""
+        if self._point is not None:
+            say(self._out, self._point, "bold")
         if result.failure is not None:
             say(self._err, f"optbench: {result.status}: {result.failure.message}", "bold")
             say(self._err, f"What is known until then: {result_file}")
             if self._level is Verbosity.verbose and result.failure.details:
                 say(self._err, result.failure.details)
             return
-        if self._level is not Verbosity.quiet and not self._sweep:
+        if self._level is not Verbosity.quiet and self._point is None:
+            for line in grade_lines(result.trust):
+                say(self._out, line, "bold" if result.trust and result.trust.grade == "poor" else None)
             self._out.print(result_table(result))
             for note in result.notes:
                 say(self._out, f"note: {note}", "dim")
@@ -119,10 +123,10 @@ def result_table(result: RunResult) -> Table:
     )
     table.add_column("")
     for name, variant in (("baseline", baseline), ("candidate", candidate)):
-        table.add_column(f"{name}\n{label(variant)}", justify="right")
+        table.add_column(Text(f"{name}\n{label(variant)}"), justify="right")
     table.add_column("change", justify="right")
     for row in speed_rows(result) + footprint_rows(result) + quality_rows(result):
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
 
 
@@ -171,6 +175,17 @@ def speed_rows(result: RunResult) -> list[Row]:
             )
         )
     return rows
+
+
+def grade_lines(trust: Trust | None) -> list[str]:
+    """The grade, and on a doubtful one its reasons, most important first."""
+    if trust is None or trust.grade == "quick look":
+        return []
+    if trust.grade == "poor":
+        head = "grade: POOR. The machine was disturbed; do not rely on these timings."
+    else:
+        head = f"grade: {trust.grade}"
+    return [head, *(f"  {reason}" for reason in trust.reasons)]
 
 
 def gate_line(gate: GateResult) -> str:
@@ -228,9 +243,9 @@ def metric_values(metric: MetricResult) -> tuple[str, str, str]:
     """Baseline, candidate and change of one metric."""
     if metric.baseline is None or metric.candidate is None:
         return ("", metric.reason or MISSING_TEXT, "")
-    change = metric.difference
+    change = metric.candidate - metric.baseline if metric.difference is None else metric.difference.value
     return (
         f"{metric.baseline:.4f}",
         f"{metric.candidate:.4f}",
-        format_points(change.value) if change else three_digits(metric.candidate - metric.baseline),
+        format_difference(change, metric.is_share),
     )
