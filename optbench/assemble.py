@@ -61,6 +61,8 @@ def variant_result(
 def timing_record(config: RunConfig, measured: Measured, start: Start) -> TimingRecord:
     """How the timing was done, and why it ended."""
     return TimingRecord(
+        scenario=config.measure.scenario.value,
+        processes=config.measure.processes,
         batch_size=config.batch_size,
         input_length=config.input_length,
         inputs=config.measure.inputs.value,

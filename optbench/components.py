@@ -129,12 +129,17 @@ class Artifact:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How a session is loaded; the same settings for every runtime."""
+    """How a session is loaded; the same settings for every runtime.
+
+    closed_loop: whether another variant is timed as soon as a call returns, so that threads must not
+    go on waiting actively; else they wait as they ship.
+    """
 
     threads: int
     wait_policy: WaitPolicy
     graph_level: str
     model_class: str
+    closed_loop: bool = True
 
 
 class Session(Protocol):

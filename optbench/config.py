@@ -6,6 +6,7 @@ and reported together (`optbench.components.check`).
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -39,6 +40,21 @@ class Start(Enum):
     spawn = "spawn"
 
 
+class Scenario(Enum):
+    """One call after the other; as much as possible; or requests that arrive by themselves."""
+
+    latency = "latency"
+    throughput = "throughput"
+    server = "server"
+
+
+class ArrivalKind(Enum):
+    """When requests arrive: by chance at a mean rate, or at equal distances."""
+
+    poisson = "poisson"
+    constant = "constant"
+
+
 def at_least(key: str, value: float | None, least: float, unit: str = "") -> list[str]:
     """A problem if `value` is given and below `least`."""
     if value is None or value >= least:
@@ -46,11 +62,55 @@ def at_least(key: str, value: float | None, least: float, unit: str = "") -> lis
     return [f"{key} must be >= {least:g}{unit}, got {value:g}; set it with {key}={least:g}"]
 
 
+@dataclass
+class ServerConfig(Component):
+    """The load of `measure.scenario=server`; a request is one forward of batch_size rows.
+
+    bound_seconds: what the percentile of the latency may be, counted from the intended arrival; null
+    takes five times the baseline's mean latency. percentile: which one; 0.95 is p95.
+    arrivals: poisson or constant. requests: in one stream.
+    rates: offer exactly these requests per second; null looks for the highest rate within the bound.
+    budget_seconds: wall clock of the search, starts included; never less than `replicates` take.
+    """
+
+    bound_seconds: float | None = None
+    percentile: float = 0.95
+    arrivals: ArrivalKind = ArrivalKind.poisson
+    requests: int = 300
+    rates: list[float] | None = None
+    budget_seconds: float = 180.0
+
+    def problems(self) -> list[str]:
+        """Ranges, and streams too short for the percentile."""
+        found = at_least("budget_seconds", self.budget_seconds, 0)
+        if self.bound_seconds is not None and self.bound_seconds <= 0:
+            found.append(f"bound_seconds must be > 0, got {self.bound_seconds:g}")
+        if not 0.5 <= self.percentile < 1:
+            found.append(f"percentile must lie between 0.5 and 1, got {self.percentile:g}; p95 is 0.95")
+        elif (fewest := fewest_requests(self.percentile)) > self.requests:
+            found.append(
+                f"requests must be >= {fewest} for a percentile of {self.percentile:g}, got {self.requests}"
+            )
+        if self.rates is not None and (not self.rates or min(self.rates) <= 0):
+            found.append(f"rates must hold requests per second > 0, got {self.rates}; null searches")
+        return found
+
+
+def fewest_requests(percentile: float) -> int:
+    """Requests of a stream of which enough count for a percentile."""
+    from optbench.measure import server  # numpy and scipy, which a help page can do without
+
+    return server.fewest_requests(percentile)
+
+
 @register("measure", "measure")
 @dataclass
 class MeasureConfig(Component):
-    """How latency is measured; defaults are those of `measure=standard`.
+    """How speed is measured; defaults are those of `measure=standard`.
 
+    scenario: latency (one call after the other), throughput (the same, read as samples per second), or
+    server (then also requests that arrive by themselves, see `server`).
+    processes: of each variant, computing at the same time; only for throughput.
     inputs: random token ids, or texts of the dataset cut and padded to the length.
     replicates, max_replicates: fewest and most pairs of fresh worker processes.
     precision: stop when the speed-up is known to this relative half-width.
@@ -62,6 +122,9 @@ class MeasureConfig(Component):
     timeout_seconds: a worker that does not answer for so long is ended.
     """
 
+    scenario: Scenario = Scenario.latency
+    processes: int = 1
+    server: ServerConfig = field(default_factory=ServerConfig)
     inputs: InputSource = InputSource.random
     replicates: int = 5
     max_replicates: int = 20
@@ -79,6 +142,7 @@ class MeasureConfig(Component):
     def problems(self) -> list[str]:
         """Ranges, and the order of the replicate counts."""
         found = [
+            *at_least("processes", self.processes, 1),
             *at_least("replicates", self.replicates, 1),
             *at_least("warmup_calls", self.warmup_calls, 1),
             *at_least("warmup_seconds", self.warmup_seconds, 0),
@@ -93,6 +157,13 @@ class MeasureConfig(Component):
                 f"precision must lie between 0 and 1, got {self.precision:g}; 0.02 asks for "
                 "an interval of +-2%"
             )
+        if self.processes > 1 and self.scenario is not Scenario.throughput:
+            found.append(
+                f"processes must be 1 for scenario={self.scenario.value}, got {self.processes}; "
+                "use measure.scenario=throughput"
+            )
+        if self.scenario is Scenario.server and not hasattr(os, "mkfifo"):
+            found.append("scenario must be latency or throughput here: a server needs named pipes (POSIX)")
         if self.max_replicates < self.replicates:
             found.append(
                 f"max_replicates must be >= replicates ({self.replicates}), got "
@@ -137,11 +208,14 @@ class QualityConfig(Component):
 class GatesConfig(Component):
     """What the candidate must hold to ship; a gate that is null is not asked.
 
-    max_accuracy_drop is the margin of non-inferiority, as a share: 0.01 is one point.
+    min_speedup: how much faster. max_p95_seconds: of a call. min_requests_per_second: capacity within
+    measure.server.bound_seconds. max_accuracy_drop: the margin of non-inferiority, as a share: 0.01 is
+    one point. max_size_bytes: of the weights. max_peak_rss_bytes: of a cold start.
     """
 
     min_speedup: float | None = None
     max_p95_seconds: float | None = None
+    min_requests_per_second: float | None = None
     max_accuracy_drop: float | None = None
     max_size_bytes: int | None = None
     max_peak_rss_bytes: int | None = None
@@ -234,6 +308,12 @@ class RunConfig(Component):
             found.append(
                 f"threads must be a number or auto, got {self.threads!r}; auto follows the "
                 "affinity mask and the cgroup quota"
+            )
+        scenario = self.measure.scenario
+        if self.gates.min_requests_per_second is not None and scenario is not Scenario.server:
+            found.append(
+                "gates.min_requests_per_second must go with measure.scenario=server, got scenario="
+                f"{scenario.value}; set measure=server"
             )
         margins = {self.quality.margin, self.gates.max_accuracy_drop} - {None}
         if len(margins) > 1:

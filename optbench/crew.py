@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from optbench.config import Start
+from optbench.group import WorkerGroup
 from optbench.process import Child, Template, start
 from optbench.worker import Assignment, RemoteWorker
 
@@ -43,11 +45,13 @@ class Crew:
         templates: Templates | None,
         log: Path,
         timeout_seconds: float,
+        processes: int = 1,
     ) -> None:
         self._assignments = assignments
         self._templates = templates
         self._log = log
         self._timeout = timeout_seconds
+        self._processes = processes
         self.fallbacks: dict[str, str] = {}
 
     @property
@@ -55,14 +59,18 @@ class Crew:
         """How workers come to be."""
         return Start.spawn if self._templates is None else Start.fork
 
-    def fresh(self, name: str, threads: int | None = None) -> RemoteWorker:
-        """A new, loaded worker for a variant, forked where that is safe."""
+    def fresh(self, name: str, **options: Any) -> RemoteWorker:
+        """A new, loaded worker for a variant, forked where that is safe; `options` change its own."""
         assignment = self._assignments[name]
-        if threads is not None:
-            options = replace(assignment.options, threads=threads)
-            assignment = replace(assignment, options=options)
+        assignment = replace(assignment, options=replace(assignment.options, **options))
         child = self._fork(name, assignment) or self._spawn(name, assignment)
         return self._loaded(child)
+
+    def timed(self, name: str) -> RemoteWorker | WorkerGroup:
+        """What computes for a variant while it is timed: one fresh worker, or several."""
+        if self._processes == 1:
+            return self.fresh(name)
+        return WorkerGroup.of(self._processes, lambda: self.fresh(name))
 
     def spawned(self, name: str) -> RemoteWorker:
         """A new, loaded worker in a fresh interpreter, whatever the configured start."""

@@ -24,6 +24,8 @@ def judge_gates(gates: GatesConfig, result: RunResult) -> list[GateResult]:
         judged.append(min_speedup(gates.min_speedup, result))
     if gates.max_p95_seconds is not None:
         judged.append(max_p95(gates.max_p95_seconds, result))
+    if gates.min_requests_per_second is not None:
+        judged.append(min_requests(gates.min_requests_per_second, result))
     if gates.max_accuracy_drop is not None:
         judged.append(max_accuracy_drop(gates.max_accuracy_drop, result))
     if gates.max_size_bytes is not None:
@@ -82,6 +84,27 @@ def max_p95(bound: float, result: RunResult) -> GateResult:
     outcome = below(p95.interval, bound)
     needs = "more replicates" if outcome == "inconclusive" else None
     return GateResult(name, outcome, bound, p95.seconds, p95.interval, needs)
+
+
+def min_requests(bound: float, result: RunResult) -> GateResult:
+    """The whole interval of the candidate's capacity must lie at or above `bound` per second."""
+    name, server = "min_requests_per_second", result.server
+    found = None if server is None else server.variants.get("candidate")
+    if found is None or found.requests_per_second is None:
+        needs = found.reason if found is not None else None
+        return GateResult(name, "inconclusive", bound, None, needs=needs or "a search for the capacity")
+    estimate = found.requests_per_second
+    if estimate.interval is None or len(found.stream_rates) < MIN_REPLICATES:
+        needs = f"at least {MIN_REPLICATES - len(found.stream_rates)} more streams"
+        return GateResult(name, "inconclusive", bound, estimate.value, needs=needs)
+    interval = estimate.interval
+    outcome: Outcome = "inconclusive"
+    if interval.low >= bound:
+        outcome = "pass"
+    elif interval.high < bound:
+        outcome = "fail"
+    needs = "more streams (measure.server.budget_seconds)" if outcome == "inconclusive" else None
+    return GateResult(name, outcome, bound, estimate.value, interval, needs)
 
 
 def below(interval: Interval, bound: float) -> Outcome:

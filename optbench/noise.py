@@ -31,7 +31,7 @@ def is_same_variant(one: VariantResult, other: VariantResult) -> bool:
 
     def identity(variant: VariantResult) -> tuple[object, ...]:
         sha256 = None if variant.artifact is None else variant.artifact.sha256
-        return (variant.backend, variant.quantization, variant.graph, variant.threads, sha256)
+        return (variant.backend, variant.quantization, variant.graph, variant.runtime, sha256)
 
     return identity(one) == identity(other)
 

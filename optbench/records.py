@@ -133,6 +133,8 @@ class VariantResult(Record, frozen=True):
 class TimingRecord(Record, frozen=True):
     """How the timing was done, and why it ended when it did."""
 
+    scenario: str
+    processes: int
     batch_size: int
     input_length: int
     inputs: str
@@ -237,6 +239,53 @@ class GateResult(Record, frozen=True):
     needs: str | None = None
 
 
+class LoadPoint(Record, frozen=True):
+    """What a variant did at one offered rate: latencies from the intended arrival, over streams.
+
+    sustained: sustainable, not, or unclear. queue_growth: mean requests by which the queue grew.
+    """
+
+    rate_per_second: float
+    streams: int
+    percentiles: list[Percentile]
+    sustained: str
+    queue_growth: float
+
+
+class Capacity(Record, frozen=True):
+    """The highest rate of a variant within the bound, and what it was offered.
+
+    stream_rates: where each stream met the bound. service_seconds: mean time from start to completion.
+    """
+
+    requests_per_second: Estimate | None
+    service_seconds: float
+    stream_rates: list[float | None]
+    load: list[LoadPoint]
+    reason: str | None = None
+
+
+class ServerResult(Record, frozen=True):
+    """The open loop: requests that arrive by themselves; latency counts from the intended arrival.
+
+    bound_seconds: of the `percentile`. lateness_seconds: p99 of how late the generator sent a request,
+    which counts as latency. generator_cpu_share: cores that the generator used.
+    """
+
+    bound_seconds: float
+    bound_reason: str | None
+    percentile: float
+    arrivals: str
+    requests: int
+    streams: int
+    stopped_by: str
+    seconds: float
+    variants: dict[str, Capacity]
+    capacity_ratio: Estimate | None
+    lateness_seconds: float
+    generator_cpu_share: float
+
+
 class Verdict(Record, frozen=True):
     """The answer: the decision, the gates behind it, and one sentence for people."""
 
@@ -271,6 +320,7 @@ class RunResult(Record, frozen=True, kw_only=True):
     variants: dict[str, VariantResult] = msgspec.field(default_factory=dict)
     timing: TimingRecord | None = None
     comparisons: dict[str, Comparison] = msgspec.field(default_factory=dict)
+    server: ServerResult | None = None
     quality: QualityResult | None = None
     trust: Trust | None = None
     verdict: Verdict | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -12,30 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from filelock import FileLock
-
-from optbench import assemble, components, noise
+from optbench import assemble, components, serving
 from optbench.artifacts import ArtifactStore
 from optbench.checkpoint import read_spec
 from optbench.components import Artifact, LoadOptions, ModelSpec
-from optbench.config import InputSource, RunConfig, Start, Variant
+from optbench.config import InputSource, RunConfig, Scenario, Start, Variant
 from optbench.crew import Crew, Templates
 from optbench.draft import Draft
 from optbench.environment import available_cores
 from optbench.errors import ConfigError, OptbenchError, Unsupported, WorkerError
 from optbench.examples import ENVIRONMENT, Opened
 from optbench.locations import LOG_FILE, cache_directory
-from optbench.measure import statistics
-from optbench.measure.counters import probe
-from optbench.measure.observations import observe
-from optbench.measure.procedure import Measured, Procedure, Progress, measure_pair
-from optbench.measure.schedule import BlockPlan, WarmupRule
-from optbench.measure.trust import assess, idle_baseline, load_idle, save_idle
+from optbench.measure.procedure import Progress
 from optbench.process import Child, start
-from optbench.records import RunResult, Trust, replace
-from optbench.storage import write_samples
+from optbench.records import RunResult
+from optbench.timing import Timing
 from optbench.verdict import judge
-from optbench.watch import Watcher
 from optbench.worker import Assignment, LoadReport
 
 PREDICTIONS_FILE = "predictions.parquet"
@@ -72,12 +63,19 @@ class Outcome:
 
     @property
     def objectives(self) -> tuple[float, float] | None:
-        """(samples per second, p95 seconds) of the candidate; the mean stands in for a missing p95."""
+        """(samples per second, p95 seconds) of the candidate; the mean stands in for a missing p95.
+
+        Of a server: samples per second within the latency bound, if they were looked for.
+        """
         candidate = self.result.variants.get("candidate")
         if candidate is None or candidate.throughput is None or candidate.latency is None:
             return None
         p95 = next(item.seconds for item in candidate.latency.percentiles if item.q == 0.95)
-        return candidate.throughput.samples_per_second.value, p95 or candidate.latency.mean_seconds
+        rate = candidate.throughput.samples_per_second.value
+        if self.result.server is not None and self.result.timing is not None:
+            capacity = self.result.server.variants["candidate"].requests_per_second
+            rate = rate if capacity is None else capacity.value * self.result.timing.batch_size
+        return rate, p95 or candidate.latency.mean_seconds
 
     @property
     def nothing_measured(self) -> bool:
@@ -141,9 +139,13 @@ class Stages:
                     self.evaluate(name, crew, examples)
             with self.stage("comparing the answers", "quality"):
                 self.score(examples)
+        timing = Timing(self.config, self.draft, self.display)
         with self.stage("timing both, in turn", "timing"):
-            self.time(crew)
-        self.hold_against_noise()
+            timing.time(crew)
+        timing.hold_against_noise()
+        if self.config.measure.scenario is Scenario.server:
+            with self.stage("offering requests to both, in turn", "serving"):
+                serving.serve(self.config, self.draft, self.display, crew, self.work, self.log)
         self.draft.update(verdict=judge(self.draft.result, self.config.gates))
 
     @contextlib.contextmanager
@@ -229,10 +231,12 @@ class Stages:
         return artifact
 
     def threads(self, variant: Variant) -> int:
-        """Threads of a variant: its own, the run's, or what this process may use."""
+        """Threads of each process of a variant: its own, the run's, or its share of the cores."""
         if variant.threads is not None:
             return variant.threads
-        return self.config.threads if isinstance(self.config.threads, int) else available_cores()
+        if isinstance(self.config.threads, int):
+            return self.config.threads
+        return max(1, available_cores() // self.config.measure.processes)
 
     def environment(self, variant: Variant) -> dict[str, str]:
         """Environment of a variant's workers; everything they load is local by then."""
@@ -258,7 +262,7 @@ class Stages:
                 self.work / "feeds.npz",
                 self.environment(variant),
             )
-        return Crew(assignments, templates, self.log, measure.timeout_seconds)
+        return Crew(assignments, templates, self.log, measure.timeout_seconds, measure.processes)
 
     def cold(self, name: str, crew: Crew, artifact: Artifact) -> None:
         """Load and first call in a fresh interpreter, and the memory they take."""
@@ -307,102 +311,6 @@ class Stages:
         )
         self.draft.update(quality=quality)
 
-    def time(self, crew: Crew) -> None:
-        """Time both variants; whatever was timed is kept, also when a worker dies."""
-        measured, watcher = Measured(), Watcher()
-        try:
-            with host_lock():
-                measure_pair(
-                    crew.fresh,
-                    tuple(self.config.variants),
-                    self.procedure(),
-                    measured,
-                    probe=probe,
-                    on_progress=self.display.progress,
-                    watch=watcher,
-                )
-        finally:
-            if measured.samples.blocks:
-                write_samples(self.draft.directory, measured.samples)
-                self.report_times(crew, measured, watcher)
-
-    def hold_against_noise(self) -> None:
-        """Keep the noise floor of an A/A run, or find the one that an earlier run left."""
-        draft, directory = self.draft, cache_directory()
-        compared = draft.result.comparison
-        if compared is None:
-            return
-        if noise.is_self_comparison(draft.result):
-            floor = noise.floor_of(draft.result)
-            if floor is not None:
-                with contextlib.suppress(OSError):
-                    noise.store(directory, draft.result, floor)
-                    self.keep_idle(directory)
-        else:
-            floor = noise.lookup(directory, draft.result)
-        if floor is not None:
-            found = replace(compared, noise_floor=floor.relative_difference)
-            draft.update(comparisons={"candidate": found})
-
-    def keep_idle(self, directory: Path) -> None:
-        """Keep what this machine shows when idle, unless something disturbed it."""
-        trust, environment = self.draft.result.trust, self.draft.result.environment
-        if trust is None or trust.grade in ("poor", "quick look"):
-            return
-        threads = self.draft.result.variants["candidate"].threads
-        save_idle(directory, environment["machine"], threads, idle_baseline(trust))
-
-    def procedure(self) -> Procedure:
-        """The measuring procedure as configured."""
-        measure = self.config.measure
-        return Procedure(
-            replicates=measure.replicates,
-            max_replicates=measure.max_replicates,
-            precision=measure.precision,
-            budget_seconds=measure.budget_seconds,
-            duration_seconds=measure.duration_seconds,
-            warmup=WarmupRule(min_calls=measure.warmup_calls, max_seconds=measure.warmup_seconds),
-            plan=BlockPlan(measure.replicate_seconds, measure.block_seconds),
-            seed=self.config.seed,
-        )
-
-    def report_times(self, crew: Crew, measured: Measured, watcher: Watcher) -> None:
-        """Latencies, throughputs and the speed-up, from what was timed."""
-        draft, samples = self.draft, measured.samples
-        for name in samples.variants():
-            draft.variant(
-                name,
-                latency=statistics.latency(samples, name),
-                throughput=statistics.throughput(samples, name, self.config.batch_size),
-            )
-        refused = [
-            f"workers of the {name} were started anew, not forked: {reason}"
-            for name, reason in crew.fallbacks.items()
-        ]
-        draft.update(
-            timing=assemble.timing_record(self.config, measured, crew.start),
-            notes=[*draft.result.notes, *refused],
-        )
-        if set(samples.variants()) == set(self.config.variants):
-            compared = assemble.comparison(measured, draft.result.variants)
-            trust = self.trust(measured, compared.replicate_log_ratios, watcher)
-            draft.update(comparisons={"candidate": compared}, trust=trust)
-
-    def trust(self, measured: Measured, thetas: list[float], watcher: Watcher) -> Trust:
-        """The grade of the timing, held against what this machine shows when it is idle."""
-        environment = self.draft.result.environment
-        threads = max(variant.threads for variant in self.draft.result.variants.values())
-        seen = observe(
-            measured.samples,
-            thetas,
-            watcher.replicates,
-            governor=environment["frequency"].get("governor"),
-            clock_resolution_seconds=environment["clock_resolution_seconds"],
-            threads=threads,
-        )
-        idle = load_idle(cache_directory(), environment["machine"], threads)
-        return assess(seen, idle, quick=len(thetas) < 2)
-
 
 @contextlib.contextmanager
 def working_directory(directory: Path) -> Iterator[Path]:
@@ -413,11 +321,3 @@ def working_directory(directory: Path) -> Iterator[Path]:
         yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def host_lock() -> Iterator[None]:
-    """Held while anything is timed: two runs on one host would time each other."""
-    path = Path(tempfile.gettempdir()) / "optbench-timing.lock"
-    with FileLock(path, mode=0o666):
-        yield

@@ -1,26 +1,26 @@
-"""Raw timings on disk: samples.parquet, one row a call, and blocks.parquet, one row a block."""
+"""Raw timings on disk: calls (samples.parquet), their blocks, and the requests to a server."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from optbench.measure.samples import Samples
+from optbench.measure.server import Trial
 
 SAMPLES_FILE = "samples.parquet"
 BLOCKS_FILE = "blocks.parquet"
+REQUESTS_FILE = "requests.parquet"
 
 
 def write_samples(directory: Path, samples: Samples) -> None:
     """Write both files; an interrupted write leaves the old ones.
 
-    samples: replicate, pair, block, position, index, variant, settling, nanoseconds,
-    intended_arrival_ns (null in closed loop). blocks: replicate, pair, block, position, variant,
-    calls, settling_calls, wall_nanoseconds and cpu_nanoseconds of the counted calls,
-    started_nanoseconds (monotonic clock), probe_nanoseconds of its pair.
+    samples, a row a call: replicate, pair, block, position, index, variant, settling, nanoseconds.
+    blocks: replicate, pair, block, position, variant, calls, settling_calls, wall_nanoseconds and
+    cpu_nanoseconds of the counted calls, started_nanoseconds (monotonic clock), probe_nanoseconds of
+    its pair.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     probes = {(replicate, pair): value for replicate, pair, value in samples.probe_nanoseconds}
     calls: dict[str, list[object]] = {name: [] for name in SAMPLE_COLUMNS}
     blocks: dict[str, list[object]] = {name: [] for name in BLOCK_COLUMNS}
@@ -28,7 +28,7 @@ def write_samples(directory: Path, samples: Samples) -> None:
         block = placed.block
         place = (placed.replicate, placed.pair, number, placed.position, placed.variant)
         for index, nanoseconds in enumerate(block.nanoseconds):
-            row = (*place, index, index < block.settling, int(nanoseconds), None)
+            row = (*place, index, index < block.settling, int(nanoseconds))
             for name, value in zip(SAMPLE_COLUMNS, row, strict=True):
                 calls[name].append(value)
         totals = (
@@ -41,14 +41,35 @@ def write_samples(directory: Path, samples: Samples) -> None:
         )
         for name, value in zip(BLOCK_COLUMNS, (*place, *totals), strict=True):
             blocks[name].append(value)
-    for file, columns, types in (
-        (SAMPLES_FILE, calls, SAMPLE_COLUMNS),
-        (BLOCKS_FILE, blocks, BLOCK_COLUMNS),
-    ):
-        schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in types.items()])
-        staging = directory / f".{file}.tmp"
-        pq.write_table(pa.table(columns, schema=schema), staging)
-        staging.replace(directory / file)
+    write_table(directory / SAMPLES_FILE, calls, SAMPLE_COLUMNS)
+    write_table(directory / BLOCKS_FILE, blocks, BLOCK_COLUMNS)
+
+
+def write_requests(directory: Path, trials: Sequence[tuple[int, str, Trial]]) -> None:
+    """Write requests.parquet: one row a request, all times on one monotonic clock.
+
+    replicate, variant, trial, rate_per_second, index, settling, intended_arrival_ns, sent_ns, start_ns,
+    completion_ns.
+    """
+    columns: dict[str, list[object]] = {name: [] for name in REQUEST_COLUMNS}
+    for number, (replicate, variant, trial) in enumerate(trials):
+        times = (trial.intended_arrival_ns, trial.sent_ns, trial.start_ns, trial.completion_ns)
+        for index, stamps in enumerate(zip(*(each.tolist() for each in times), strict=True)):
+            place = (replicate, variant, number, trial.rate_per_second, index, index < trial.settling)
+            for name, value in zip(REQUEST_COLUMNS, (*place, *stamps), strict=True):
+                columns[name].append(value)
+    write_table(directory / REQUESTS_FILE, columns, REQUEST_COLUMNS)
+
+
+def write_table(file: Path, columns: Mapping[str, Sequence[object]], types: Mapping[str, str]) -> None:
+    """Write a Parquet file with columns of the given pyarrow types, all of it or nothing."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in types.items()])
+    staging = file.with_name(f".{file.name}.tmp")
+    pq.write_table(pa.table(columns, schema=schema), staging)
+    staging.replace(file)
 
 
 SAMPLE_COLUMNS = {
@@ -60,7 +81,6 @@ SAMPLE_COLUMNS = {
     "index": "int32",
     "settling": "bool_",
     "nanoseconds": "int64",
-    "intended_arrival_ns": "int64",
 }
 BLOCK_COLUMNS = {
     "replicate": "int32",
@@ -74,4 +94,16 @@ BLOCK_COLUMNS = {
     "cpu_nanoseconds": "int64",
     "started_nanoseconds": "int64",
     "probe_nanoseconds": "int64",
+}
+REQUEST_COLUMNS = {
+    "replicate": "int32",
+    "variant": "string",
+    "trial": "int32",
+    "rate_per_second": "float64",
+    "index": "int32",
+    "settling": "bool_",
+    "intended_arrival_ns": "int64",
+    "sent_ns": "int64",
+    "start_ns": "int64",
+    "completion_ns": "int64",
 }

@@ -8,14 +8,14 @@ from optbench.config import GatesConfig
 from optbench.gates import decide, judge_gates
 from optbench.noise import is_self_comparison
 from optbench.records import Estimate, MetricResult, RunResult, Verdict
-from optbench.units import format_difference, format_ratio, format_share
+from optbench.units import format_difference, format_rate, format_ratio, format_seconds, format_share
 
 
 def judge(result: RunResult, gates: GatesConfig) -> Verdict:
     """The verdict of a finished run."""
     judged = judge_gates(gates, result)
     decision = decide(judged)
-    parts = [part for part in (speed(result), size(result), quality(result)) if part]
+    parts = [part for part in (speed(result), load(result), size(result), quality(result)) if part]
     sentence = "; ".join(parts)
     sentence = sentence[:1].upper() + sentence[1:] + "."
     if result.trust is not None and result.trust.grade == "poor":
@@ -65,6 +65,26 @@ def speed(result: RunResult) -> str:
     return (
         f"{who} is {format_ratio(value)} {'faster' if faster else 'slower'} than the baseline "
         f"(95% interval {format_ratio(bounds[0])} to {format_ratio(bounds[1])})"
+    )
+
+
+def load(result: RunResult) -> str:
+    """How many more requests the candidate takes within the latency bound."""
+    server = result.server
+    if server is None or server.capacity_ratio is None:
+        return ""
+    rates = [server.variants[name].requests_per_second for name in ("baseline", "candidate")]
+    if rates[0] is None or rates[1] is None:
+        return ""
+    ratio = server.capacity_ratio
+    within = ""
+    if ratio.interval is not None:
+        low, high = (format_ratio(end) for end in (ratio.interval.low, ratio.interval.high))
+        within = f" (95% interval {low} to {high})"
+    return (
+        f"within a p{100 * server.percentile:g} of {format_seconds(server.bound_seconds)} it takes "
+        f"{format_rate(rates[1].value)} requests against {format_rate(rates[0].value)}, "
+        f"{format_ratio(ratio.value)}{within}"
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import psutil
 
+from optbench.group import WorkerGroup
 from optbench.measure.counters import ProcessCounters, read_host_counters
 from optbench.measure.observations import ReplicateCounters
 from optbench.measure.schedule import TimedWorker
@@ -35,4 +36,5 @@ class Watcher:
 
 def process_counters(workers: Mapping[str, TimedWorker]) -> dict[str, ProcessCounters]:
     """Counters of the workers that are processes."""
-    return {name: worker.counters() for name, worker in workers.items() if isinstance(worker, RemoteWorker)}
+    processes = (RemoteWorker, WorkerGroup)
+    return {name: worker.counters() for name, worker in workers.items() if isinstance(worker, processes)}

@@ -131,6 +131,26 @@ class VariantHost:
         fall_asleep()
         return Block(stamps, settling, cpu, started)
 
+    def answer(self, requests: Path, count: int) -> tuple[list[int], list[int]]:
+        """Answer `count` requests, a byte each in a named pipe, in their order; then sleep.
+
+        Returns the monotonic nanoseconds at which each was started and completed.
+        """
+        session, bound = self._loaded(), self._bound
+        forward, synchronize, clock = session.forward, session.synchronize, time.monotonic_ns
+        started: list[int] = []
+        completed: list[int] = []
+        with requests.open("rb", buffering=0) as pipe:
+            for number in range(count):
+                if not pipe.read(1):
+                    raise WorkerError(f"the load generator ended after {number} of {count} requests")
+                started.append(clock())
+                forward(bound[number % len(bound)])
+                synchronize()
+                completed.append(clock())
+        fall_asleep()
+        return started, completed
+
     def counters(self) -> ProcessCounters:
         """Context switches of this process so far."""
         return read_process_counters()
@@ -253,6 +273,14 @@ class RemoteWorker:
         """See VariantHost.evaluate."""
         seconds: float = self.child.call("evaluate", rows, target, batch_size, padding)
         return seconds
+
+    def begin_answering(self, requests: Path, count: int) -> None:
+        """See VariantHost.answer; `answer_within_limit` waits for what it returns."""
+        self.child.send("answer", requests, count)
+
+    def answer_within_limit(self) -> Any:
+        """The answer to what was sent last. Raises WorkerError after the configured time-out."""
+        return self.child.receive(self._timeout)
 
     def counters(self) -> ProcessCounters:
         """See VariantHost.counters."""

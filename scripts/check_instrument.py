@@ -15,7 +15,7 @@ import sys
 
 from acceptance.figures import DECISIVE_RUNS, PROCEDURES, Options
 
-for module in ("timing", "percentiles"):
+for module in ("timing", "percentiles", "server"):
     importlib.import_module(f"acceptance.{module}")
 
 

@@ -78,7 +78,6 @@ def check_figures(place, result):
         "index",
         "settling",
         "nanoseconds",
-        "intended_arrival_ns",
     ]
     counted = samples[~samples.settling]
     ratios = []

@@ -30,7 +30,7 @@ from optbench.reports.terminal import Terminal, console, gate_line, label, quoti
 from optbench.units import MISSING_TEXT
 from optbench.verbosity import Verbosity
 
-TIMING = TimingRecord(8, 64, "random", 0, 5, "fork", "runtime", {}, "precision", 10.0, 5.0)
+TIMING = TimingRecord("latency", 1, 8, 64, "random", 0, 5, "fork", "runtime", {}, "precision", 10.0, 5.0)
 
 
 def latency(mean, p99=None):

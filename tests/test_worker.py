@@ -124,7 +124,7 @@ def inputs(session):
 def test_the_load_report_of_the_made_up_runtime(tmp_path):
     made = host_of(Fake(call_seconds=1e-6), tmp_path)
     report = made.load()
-    assert report.settings == {"threads": 3}
+    assert report.settings == {"threads": 3, "call_seconds": 1e-6, "shape": "lognormal"}
     assert report.weights_bytes is None
     for seconds in (report.import_seconds, report.load_seconds, report.first_call_seconds):
         assert seconds >= 0

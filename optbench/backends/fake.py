@@ -73,15 +73,16 @@ class Fake(Backend):
 
         runtime = FakeRuntime(self.call_seconds, self.shape, self.cv, self.offset_sd)  # type: ignore[arg-type]
         calls = FakeCalls(runtime, np.random.default_rng([self.seed, os.getpid()]))
-        return FakeSession(calls, self.sleep, options.threads)
+        return FakeSession(calls, self, options.threads)
 
 
 class FakeSession:
     """Waits, busily or asleep, and answers with logits made from the token ids."""
 
-    def __init__(self, calls: FakeCalls, sleep: bool, threads: int) -> None:
+    def __init__(self, calls: FakeCalls, fake: Fake, threads: int) -> None:
         self._calls = calls
-        self._sleep = sleep
+        self._fake = fake
+        self._sleep = fake.sleep
         self._threads = threads
 
     def bind(self, feed: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
@@ -108,8 +109,8 @@ class FakeSession:
         """Nothing runs elsewhere."""
 
     def settings(self) -> dict[str, Any]:
-        """The threads it was given and does not use."""
-        return {"threads": self._threads}
+        """The threads it was given and does not use, and how long it was told to take."""
+        return {"threads": self._threads, "call_seconds": self._fake.call_seconds, "shape": self._fake.shape}
 
     def weights_bytes(self) -> None:
         """The checkpoint's files stand in."""

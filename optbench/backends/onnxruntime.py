@@ -87,17 +87,18 @@ class OnnxRuntime(Backend):
         settings.intra_op_num_threads = options.threads
         settings.inter_op_num_threads = 1
         settings.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, SESSION_LEVELS[level])
-        for key, value in waiting_entries(options.wait_policy).items():
+        waiting = waiting_entries(options.wait_policy, options.closed_loop)
+        for key, value in waiting.items():
             settings.add_session_config_entry(key, value)
         file = artifact.directory / "model.onnx"
         try:
             session = onnxruntime.InferenceSession(str(file), settings, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no public base class
             raise DataError(f"{file} cannot be loaded by ONNX Runtime: {error}") from error
-        return OnnxSession(session, level, options.wait_policy)
+        return OnnxSession(session, level, waiting)
 
 
-def waiting_entries(policy: WaitPolicy) -> dict[str, str]:
+def waiting_entries(policy: WaitPolicy, closed_loop: bool) -> dict[str, str]:
     """Session config entries for a wait policy.
 
     Closed-loop runs stop spinning when a run returns: threads that keep spinning (43 to 50 ms by
@@ -108,16 +109,16 @@ def waiting_entries(policy: WaitPolicy) -> dict[str, str]:
         return {"session.intra_op.allow_spinning": "0"}
     if policy is WaitPolicy.active:
         return {"session.intra_op.allow_spinning": "1"}
-    return {"session.force_spinning_stop": "1"}
+    return {"session.force_spinning_stop": "1"} if closed_loop else {}
 
 
 class OnnxSession:
     """An onnxruntime.InferenceSession called with numpy arrays."""
 
-    def __init__(self, session: Any, level: str, wait_policy: WaitPolicy) -> None:
+    def __init__(self, session: Any, level: str, waiting: dict[str, str]) -> None:
         self._session = session
         self._level = level
-        self._wait_policy = wait_policy
+        self._waiting = waiting
         self._input_names = [item.name for item in session.get_inputs()]
         self._output_names = [item.name for item in session.get_outputs()]
         self._run = session.run
@@ -151,7 +152,7 @@ class OnnxSession:
             "threads": options.intra_op_num_threads,
             "providers": self._session.get_providers(),
             "graph_level": self._level,
-            "spinning": waiting_entries(self._wait_policy),
+            "spinning": self._waiting,
         }
 
     def weights_bytes(self) -> None:

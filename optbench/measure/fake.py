@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from optbench.measure.samples import Block
 from optbench.measure.schedule import WarmupRule, is_settled
+from optbench.measure.server import Trial
 
 Shape = Literal["constant", "lognormal", "ar1", "drifting", "bimodal"]
 
@@ -189,7 +190,7 @@ class FakeMachine:
 
 
 class FakeWorker:
-    """A TimedWorker on a FakeMachine."""
+    """A TimedWorker and a StreamWorker on a FakeMachine."""
 
     def __init__(self, machine: FakeMachine, runtime: FakeRuntime, rng: np.random.Generator) -> None:
         self.is_closed = False
@@ -221,6 +222,22 @@ class FakeWorker:
             nanoseconds[stalled] += round(self._runtime.stall_seconds * 1e9)
         cpu_nanoseconds = round(float(work_seconds[settling:].sum()) * 1e9)
         return Block(nanoseconds, settling, cpu_nanoseconds, round(started * 1e9))
+
+    def offer(self, rate_per_second: float, pattern: NDArray[np.float64]) -> Trial:
+        """See StreamWorker.offer; nobody is late."""
+        machine, count = self._machine, len(pattern)
+        arrivals = machine.clock.seconds + pattern / rate_per_second
+        work_seconds, stalled = self._calls.draw(count), self._stalled(count)
+        start, end = np.empty(count), np.empty(count)
+        free = machine.clock.seconds
+        for number, arrival in enumerate(arrivals.tolist()):
+            start[number] = machine.clock.seconds = max(arrival, free)
+            machine.work(work_seconds[number : number + 1])
+            if number == stalled:
+                machine.clock.advance(self._runtime.stall_seconds)
+            end[number] = free = machine.clock.seconds
+        intended, began, done = (np.rint(1e9 * times).astype(np.int64) for times in (arrivals, start, end))
+        return Trial(rate_per_second, intended, intended, began, done)
 
     def close(self) -> None:
         """See TimedWorker.close."""

@@ -15,13 +15,16 @@ class Block:
 
     nanoseconds: wall time of each call, in call order; the first `settling` of them never count.
     cpu_nanoseconds: CPU time of the whole process (all its threads) during the counted calls.
-    started_nanoseconds: monotonic clock at the start of the first call.
+    started_nanoseconds: monotonic clock at the start of the first call. elapsed_nanoseconds: wall clock
+    of the counted calls where several processes made them at the same time; null where one made them
+    one after the other, so that it is their sum.
     """
 
     nanoseconds: Sequence[int]
     settling: int
     cpu_nanoseconds: int
     started_nanoseconds: int
+    elapsed_nanoseconds: int | None = None
 
     @property
     def counted_calls(self) -> int:
@@ -31,6 +34,8 @@ class Block:
     @property
     def counted_nanoseconds(self) -> int:
         """Wall time of the counted calls together."""
+        if self.elapsed_nanoseconds is not None:
+            return self.elapsed_nanoseconds
         return sum(self.nanoseconds[self.settling :])
 
 

@@ -38,6 +38,7 @@ COMPARABLE_REPLICATES = 10
 """Two finished runs are compared only if each has at least so many."""
 OUTLIER_MADS = 3.0
 MAD_TO_SD = 1.4826
+LEAST_OUTLIER = 0.05
 OUTLIER_GROUP_CALLS = 5
 """Blocks in a row are pooled up to so many calls, or the outlier itself would move their median."""
 
@@ -165,21 +166,22 @@ def two_sided_p(difference: float, variance: float, degrees_of_freedom: float) -
 
 
 def outlier_share(samples: Samples, variant: str) -> float:
-    """Share of counted calls further than 3 x 1.4826 MAD from the median of their neighbourhood.
+    """Share of counted calls further than 3 x 1.4826 MAD, and 5%, from their neighbourhood's median.
 
-    The neighbourhood is the block, or the blocks in a row that have at least 5 calls together; the
-    MAD is that of all calls about their own neighbourhoods' medians. 0 without counted calls.
+    Without the 5% a runtime that hardly varies would have outliers that nobody feels. The neighbourhood
+    is the block, or the blocks in a row that have at least 5 calls together; the MAD is that of all
+    calls, relative to their own neighbourhoods' medians. 0 without counted calls.
     Source: Leys et al. 2013, "Detecting outliers: do not use standard deviation around the mean".
     """
     groups = [
-        group - np.median(group)
+        group / np.median(group) - 1
         for blocks in samples.counted_blocks(variant)
         for group in neighbourhoods(blocks)
     ]
     if not groups:
         return 0.0
     deviations = np.abs(np.concatenate(groups))
-    limit = OUTLIER_MADS * MAD_TO_SD * float(np.median(deviations))
+    limit = max(LEAST_OUTLIER, OUTLIER_MADS * MAD_TO_SD * float(np.median(deviations)))
     return float(np.mean(deviations > limit))
 
 

@@ -14,7 +14,16 @@ from rich.table import Table
 from rich.text import Text
 
 from optbench.measure.procedure import Progress
-from optbench.records import GateResult, MetricResult, Percentile, RunResult, Trust, VariantResult
+from optbench.records import (
+    Capacity,
+    GateResult,
+    LoadPoint,
+    MetricResult,
+    Percentile,
+    RunResult,
+    Trust,
+    VariantResult,
+)
 from optbench.units import (
     MISSING_TEXT,
     format_bytes,
@@ -113,8 +122,10 @@ def result_table(result: RunResult) -> Table:
     baseline, candidate = result.variants["baseline"], result.variants["candidate"]
     timing = result.timing
     shape = "" if timing is None else f"batch {timing.batch_size} x {timing.input_length} tokens, "
+    if timing is not None and timing.processes > 1:
+        shape += f"{timing.processes} processes of "
     table = Table(
-        title=f"{shape}{baseline.threads} threads",
+        title=f"{shape}{baseline.threads} thread{plural(baseline.threads)}",
         title_justify="left",
         title_style="dim",
         box=None,
@@ -125,9 +136,14 @@ def result_table(result: RunResult) -> Table:
     for name, variant in (("baseline", baseline), ("candidate", candidate)):
         table.add_column(Text(f"{name}\n{label(variant)}"), justify="right")
     table.add_column("change", justify="right")
-    for row in speed_rows(result) + footprint_rows(result) + quality_rows(result):
+    for row in speed_rows(result) + server_rows(result) + footprint_rows(result) + quality_rows(result):
         table.add_row(*map(Text, row))
     return table
+
+
+def plural(count: int) -> str:
+    """The ending of a regular noun."""
+    return "" if count == 1 else "s"
 
 
 def label(variant: VariantResult) -> str:
@@ -140,14 +156,16 @@ def speed_rows(result: RunResult) -> list[Row]:
     one, two = (result.variants[name] for name in ("baseline", "candidate"))
     if one.latency is None or two.latency is None or result.comparison is None:
         return []
-    rows: list[Row] = [
-        (
-            "latency, mean",
-            format_seconds(one.latency.mean_seconds),
-            format_seconds(two.latency.mean_seconds),
-            f"{format_ratio(result.comparison.speedup.value)} as fast",
-        )
-    ]
+    rows: list[Row] = []
+    means = (one.latency.mean_seconds, two.latency.mean_seconds)
+    speedup = f"{format_ratio(result.comparison.speedup.value)} as fast"
+    by_throughput = result.timing is not None and result.timing.scenario == "throughput"
+    rates = [item.throughput.samples_per_second.value for item in (one, two) if item.throughput]
+    if len(rates) == 2 and by_throughput:
+        rows.append(("throughput", *map(format_rate, rates), speedup))
+    rows.append(
+        ("latency, mean", *map(format_seconds, means), quotient(*means) if by_throughput else speedup)
+    )
     for first, second in zip(one.latency.percentiles, two.latency.percentiles, strict=True):
         rows.append(
             (
@@ -165,16 +183,49 @@ def speed_rows(result: RunResult) -> list[Row]:
             format_ratio(result.comparison.cpu_speedup.value),
         )
     )
-    if one.throughput is not None and two.throughput is not None:
-        rates = [item.throughput.samples_per_second.value for item in (one, two) if item.throughput]
-        rows.append(
-            (
-                "throughput",
-                *(format_rate(rate) for rate in rates),
-                format_ratio(rates[1] / rates[0]),
-            )
-        )
+    if len(rates) == 2 and not by_throughput:
+        rows.append(("throughput", *map(format_rate, rates), format_ratio(rates[1] / rates[0])))
     return rows
+
+
+def server_rows(result: RunResult) -> list[Row]:
+    """The capacity within the bound, or the percentile at each rate that was offered."""
+    server = result.server
+    if server is None or len(server.variants) < 2:
+        return []
+    one, two = (server.variants[name] for name in ("baseline", "candidate"))
+    name = f"p{100 * server.percentile:g}"
+    rows: list[Row] = []
+    for points in zip(one.load, two.load, strict=True):
+        seconds = [percentile_at(point, server.percentile).seconds for point in points]
+        cells = [under_load(point, server.percentile) for point in points]
+        rate = format_rate(points[0].rate_per_second)
+        rows.append((f"{name} at {rate}", *cells, quotient(seconds[0], seconds[1])))
+    if not one.load:
+        ratio = "" if server.capacity_ratio is None else format_ratio(server.capacity_ratio.value)
+        rates = [rate_or_reason(capacity) for capacity in (one, two)]
+        rows.append((f"capacity at {name} <= {format_seconds(server.bound_seconds)}", *rates, ratio))
+    return rows
+
+
+SUSTAINED = {"sustainable": "", "not": " (too slow)", "unclear": " (unclear)"}
+
+
+def percentile_at(point: LoadPoint, q: float) -> Percentile:
+    """One percentile of a load point."""
+    return next(item for item in point.percentiles if item.q == q)
+
+
+def under_load(point: LoadPoint, q: float) -> str:
+    """A percentile at an offered rate, and whether the rate is sustained."""
+    return percentile(percentile_at(point, q)) + SUSTAINED[point.sustained]
+
+
+def rate_or_reason(capacity: Capacity) -> str:
+    """A capacity, or why there is none."""
+    if capacity.requests_per_second is not None:
+        return format_rate(capacity.requests_per_second.value)
+    return capacity.reason or MISSING_TEXT
 
 
 def grade_lines(trust: Trust | None) -> list[str]:
