@@ -1,6 +1,7 @@
 """Does the instrument keep its promises? Prints every promised figure with its threshold.
 
-    python scripts/check_instrument.py                       everything, a few minutes
+    python scripts/check_instrument.py                       everything on virtual clocks, a few minutes
+    python scripts/check_instrument.py real_against_itself real_neighbours    on this machine, left alone
     python scripts/check_instrument.py false_positives --runs 2000 --seed 7 --cell "0.7 s"
 
 Ends with 1 if a figure fails. To add a procedure, write a generator of figures in `acceptance/`,
@@ -15,7 +16,7 @@ import sys
 
 from acceptance.figures import DECISIVE_RUNS, PROCEDURES, Options
 
-for module in ("timing", "percentiles", "server"):
+for module in ("timing", "percentiles", "server", "paired", "real"):
     importlib.import_module(f"acceptance.{module}")
 
 
@@ -31,7 +32,8 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(PROCEDURES)}")
     options = Options(max(1, arguments.runs), arguments.seed, arguments.cell)
     results = []
-    for name in arguments.procedures or PROCEDURES:
+    simulated = [name for name in PROCEDURES if not name.startswith("real_")]
+    for name in arguments.procedures or simulated:
         print(f"{name}: {(PROCEDURES[name].__doc__ or '').strip()}")
         for figure in PROCEDURES[name](options):
             print(f"  {figure}", flush=True)
