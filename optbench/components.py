@@ -40,6 +40,13 @@ class WaitPolicy(Enum):
     active = "active"
 
 
+class Priority(Enum):
+    """Of worker processes: raised above all other work where the system permits, or as they come."""
+
+    raised = "raised"
+    normal = "normal"
+
+
 @dataclass
 class Component:
     """Base of all config parts."""
@@ -131,6 +138,7 @@ class Artifact:
 class LoadOptions:
     """How a session is loaded; the same settings for every runtime.
 
+    priority: whether to ask the scheduler to prefer the worker to all other work.
     closed_loop: whether another variant is timed as soon as a call returns, so that threads must not
     go on waiting actively; else they wait as they ship.
     """
@@ -140,6 +148,7 @@ class LoadOptions:
     graph_level: str
     model_class: str
     closed_loop: bool = True
+    priority: Priority = Priority.raised
 
 
 class Session(Protocol):

@@ -19,6 +19,7 @@ from optbench.components import (
     Dataset,
     Graph,
     Model,
+    Priority,
     Quantization,
     Task,
     WaitPolicy,
@@ -119,6 +120,8 @@ class MeasureConfig(Component):
     warmup_calls: fewest calls before timing. warmup_seconds: most time they may take.
     replicate_seconds, block_seconds: length of a replicate, and of a block of calls of one variant.
     start: how workers come to be. wait_policy: how a runtime's threads wait for work.
+    priority: raised lets workers go before all other work, so that neighbours disturb less; it needs root
+    or CAP_SYS_NICE and is left out without. normal leaves it alone.
     timeout_seconds: a worker that does not answer for so long is ended.
     """
 
@@ -137,6 +140,7 @@ class MeasureConfig(Component):
     block_seconds: float = 0.025
     start: Start = Start.fork
     wait_policy: WaitPolicy = WaitPolicy.runtime
+    priority: Priority = Priority.raised
     timeout_seconds: float = 600.0
 
     def problems(self) -> list[str]:

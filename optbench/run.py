@@ -254,6 +254,7 @@ class Stages:
                 wait_policy=measure.wait_policy,
                 graph_level=variant.graph.level,
                 model_class=self.config.task.model_class,
+                priority=measure.priority,
             )
             assignments[name] = Assignment(
                 variant.backend,

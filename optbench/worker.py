@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optbench.components import Artifact, Backend, LoadOptions, Session
+from optbench.components import Artifact, Backend, LoadOptions, Priority, Session
 from optbench.errors import WorkerError
 from optbench.measure.counters import ProcessCounters, read_process_counters
 from optbench.measure.samples import Block
@@ -22,6 +23,7 @@ from optbench.ragged import Table, load_table, save_table
 
 ASLEEP_POLL_SECONDS = 0.0005
 ASLEEP_LIMIT_SECONDS = 0.5
+HIGHEST_PRIORITY = -20
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class VariantHost:
     def load(self) -> LoadReport:
         """Import, load, bind the inputs and make the first call."""
         assignment = self._assignment
+        if assignment.options.priority is Priority.raised:
+            raise_priority()
         start = time.perf_counter()
         for module in assignment.backend.imports:
             importlib.import_module(module)
@@ -97,7 +101,7 @@ class VariantHost:
             load_seconds=loaded - loading,
             first_call_seconds=first_call_seconds,
             memory=Memory(after_import, after_load, peak_loading, reset),
-            settings=session.settings(),
+            settings={**session.settings(), "nice": niceness()},
             weights_bytes=session.weights_bytes(),
         )
 
@@ -226,6 +230,23 @@ def other_threads_running() -> bool:
         if state == b"R":
             return True
     return False
+
+
+def raise_priority() -> None:
+    """Ask the scheduler to prefer this process; threads that start later inherit it. Needs privilege.
+
+    With two processes burning both cores, MiniLM int8 against float32 reads 1.72x as on the idle
+    machine, and 2.40x at normal priority (2 threads on 2 cores): threads that wait for one another
+    multiply every interruption.
+    """
+    if hasattr(os, "setpriority"):
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, HIGHEST_PRIORITY)
+
+
+def niceness() -> int | None:
+    """Scheduling priority as the system has it, -20 to 19; null where it does not tell."""
+    return os.getpriority(os.PRIO_PROCESS, 0) if hasattr(os, "getpriority") else None
 
 
 def memory_bytes(field: str) -> int | None:

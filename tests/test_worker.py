@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ import pytest
 
 from optbench import worker
 from optbench.backends.fake import Fake
-from optbench.components import Artifact, Backend, LoadOptions, WaitPolicy
+from optbench.components import Artifact, Backend, LoadOptions, Priority, WaitPolicy
 from optbench.errors import WorkerError
 from optbench.measure.samples import Block
 from optbench.measure.schedule import WarmupRule
@@ -81,7 +81,7 @@ def feed(*ids):
 def host_of(backend, tmp_path, feeds=(feed(7), feed(8), feed(9))):
     save_table(tmp_path / "feeds.npz", feeds)
     artifact = Artifact(tmp_path, "transformers", "0" * 64, 10)
-    options = LoadOptions(3, WaitPolicy.runtime, "default", "AutoModel")
+    options = LoadOptions(3, WaitPolicy.runtime, "default", "AutoModel", priority=Priority.normal)
     return VariantHost(Assignment(backend, artifact, options, tmp_path / "feeds.npz", {}))
 
 
@@ -124,10 +124,36 @@ def inputs(session):
 def test_the_load_report_of_the_made_up_runtime(tmp_path):
     made = host_of(Fake(call_seconds=1e-6), tmp_path)
     report = made.load()
-    assert report.settings == {"threads": 3, "call_seconds": 1e-6, "shape": "lognormal"}
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    assert report.settings == {"threads": 3, "call_seconds": 1e-6, "shape": "lognormal", "nice": nice}
     assert report.weights_bytes is None
     for seconds in (report.import_seconds, report.load_seconds, report.first_call_seconds):
         assert seconds >= 0
+
+
+@pytest.mark.parametrize("error", [None, PermissionError(13, "Permission denied")])
+def test_the_priority_is_raised_where_the_system_permits(monkeypatch, error):
+    asked = []
+
+    def setpriority(which, who, value):
+        asked.append((which, who, value))
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(os, "setpriority", setpriority)
+    worker.raise_priority()
+    assert asked == [(os.PRIO_PROCESS, 0, -20)]
+
+
+@pytest.mark.parametrize(("priority", "calls"), [(Priority.raised, 1), (Priority.normal, 0)])
+def test_only_a_raised_priority_is_asked_for(monkeypatch, tmp_path, priority, calls):
+    asked = []
+    monkeypatch.setattr(worker, "raise_priority", lambda: asked.append(True))
+    made = host_of(Fake(call_seconds=1e-6), tmp_path)
+    assignment = made._assignment
+    made._assignment = replace(assignment, options=replace(assignment.options, priority=priority))
+    made.load()
+    assert len(asked) == calls
 
 
 def test_each_part_of_a_load_is_timed_on_its_own(tmp_path, monkeypatch):

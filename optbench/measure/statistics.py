@@ -38,7 +38,7 @@ COMPARABLE_REPLICATES = 10
 """Two finished runs are compared only if each has at least so many."""
 OUTLIER_MADS = 3.0
 MAD_TO_SD = 1.4826
-LEAST_OUTLIER = 0.05
+LEAST_OUTLIER = 0.25
 OUTLIER_GROUP_CALLS = 5
 """Blocks in a row are pooled up to so many calls, or the outlier itself would move their median."""
 
@@ -166,9 +166,10 @@ def two_sided_p(difference: float, variance: float, degrees_of_freedom: float) -
 
 
 def outlier_share(samples: Samples, variant: str) -> float:
-    """Share of counted calls further than 3 x 1.4826 MAD, and 5%, from their neighbourhood's median.
+    """Share of counted calls further than 3 x 1.4826 MAD, and 25%, from their neighbourhood's median.
 
-    Without the 5% a runtime that hardly varies would have outliers that nobody feels. The neighbourhood
+    Without the 25% a runtime that hardly varies, or one with two modes, would have outliers on an idle
+    machine. The neighbourhood
     is the block, or the blocks in a row that have at least 5 calls together; the MAD is that of all
     calls, relative to their own neighbourhoods' medians. 0 without counted calls.
     Source: Leys et al. 2013, "Detecting outliers: do not use standard deviation around the mean".

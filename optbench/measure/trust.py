@@ -47,12 +47,13 @@ class Rule:
         return self.amber + base, self.red + base
 
 
+OTHERS = "CPU used by others"
 SWITCHES = "involuntary context switches"
 PROBE = "spread of a fixed CPU loop"
 PRESSURE = "waiting for a CPU (PSI)"
 RULES = (
     Rule(
-        "CPU used by others",
+        OTHERS,
         "cores",
         0.05,
         0.20,
@@ -199,7 +200,7 @@ def signal_of(rule: Rule, seen: Observations, idle: IdleBaseline) -> Signal:
     advice = None
     if level in ("amber", "red"):
         advice = rule.advice
-        if rule.name == RULES[0].name and seen.neighbours:
+        if rule.name in (OTHERS, PRESSURE) and seen.neighbours:
             busiest = seen.neighbours[0]
             advice = f"stop process {busiest.pid} ({busiest.name}), which used {busiest.cores:.2f} cores"
     return Signal(rule.name, level, None if value is None else float(value), amber, red, rule.unit, advice)

@@ -20,13 +20,10 @@ from optbench.quality.paired import (
     paired_counts,
     paired_t_interval,
     tango_interval,
-    upper_probability,
     wilson_interval,
 )
+from optbench.quality.rare import FEW_CHANGED_ROWS, rare_change_interval, rare_change_note
 from optbench.records import Estimate, Interval, MetricResult, QualityResult
-
-FEW_CHANGED_ROWS = 10
-"""Below this a bootstrap draws from too few different rows to have a width of its own."""
 
 _LEVEL = 0.95
 _TRIED_LABELS = 10
@@ -89,22 +86,6 @@ def compare_predictions(
         fixed=fixed,
         notes=notes + [note for _, note in results if note],
     )
-
-
-def rare_change_interval(
-    difference: float, changed: int, rows: int, largest_effect: float, level: float
-) -> Interval:
-    """Interval of a difference that only `changed` of `rows` rows make.
-
-    difference +- (U - changed) largest_effect / rows, with U the upper Poisson limit of `changed`
-    (Garwood 1936). Without any changed row and at level 0.90 this is the rule of three, 3 / n
-    (Hanley & Lippman-Hand 1983), times `largest_effect`: rows times what one row can do.
-    """
-    from scipy.special import gammaincinv
-
-    limit = float(gammaincinv(changed + 1, upper_probability(level)))
-    half = (limit - changed) * largest_effect / rows
-    return Interval(difference - half, difference + half, level)
 
 
 def largest_effect(metric: Metric, references: Column, predictions: Column) -> float | None:
@@ -197,10 +178,7 @@ def _rare_change(metric: Metric, rows: _Rows, value: float, changed: int) -> _Di
             f"{changed} of {count} rows changed, too few to resample, and the rows do not show "
             "what another prediction would do",
         )
-    note = (
-        f"{metric.name}: {changed} of {count} rows changed, too few to resample; the interval "
-        f"assumes that a changed row can move the metric by {largest / count:.2g}"
-    )
+    note = rare_change_note(metric.name, changed, count, largest)
     return _Difference(value, partial(rare_change_interval, value, changed, count, largest), note=note)
 
 

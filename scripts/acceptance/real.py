@@ -65,7 +65,9 @@ def real_neighbours(options: Options) -> Iterator[Figure]:
     alone = run(INT8_ALONE)
     value, cpu = found(alone)
     grade = alone.trust.grade if alone.trust is not None else "none"
-    yield Figure("alone", "not poor", 0.0, "", grade != "poor", f"wall {value:.2f}x, CPU {cpu:.2f}x, {grade}")
+    reason = alone.trust.reasons[0] if alone.trust is not None and alone.trust.reasons else ""
+    note = f"wall {value:.2f}x, CPU {cpu:.2f}x, {grade} {reason}".rstrip()
+    yield Figure("alone", "poor", float(grade == "poor"), "0%", grade != "poor", note)
     for count in (1, 2):
         cell = f"beside {count} busy process{'es' if count > 1 else ''}"
         if options.includes(cell):
