@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from optbench.quality.rows import RowMetric, Statistics
+
     Feed = Mapping[str, NDArray[np.generic]]
 
-Kind = Literal["classification", "regression"]
+Kind = Literal["classification", "regression", "structured"]
 
 ComponentType = TypeVar("ComponentType", bound="type[Component]")
 
@@ -237,18 +239,31 @@ class Task(Component, ABC):
     def padding(self, spec: ModelSpec) -> dict[str, int]:
         """What fills the end of shorter rows in a batch, by input name."""
 
+    def kept(self, feed: Feed, outputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        """What of one row's outputs the worker keeps; `feed` is the row, unpadded. All, unless overridden.
+
+        Runs in the worker: it may use numpy and nothing heavier.
+        """
+        return outputs
+
 
 class Examples(Protocol):
     """Labelled rows as a task sees them."""
 
     kind: Kind
-    """'classification' (an answer is right or wrong) or 'regression' (off by an amount)."""
+    """'classification' (an answer is a label), 'regression' (a number), else 'structured'."""
 
     columns: dict[str, str]
     """Which column serves as what, such as {'primary': 'sentence', 'reference': 'label'}."""
 
     notes: list[str]
     """What was guessed or assumed, said aloud in the result."""
+
+    failed: dict[int, str]
+    """Rows that could not be read or encoded, by number, and why; they are in no list below."""
+
+    metrics: Mapping[str, RowMetric]
+    """Metrics of this task's own, by name; `statistics` holds what they need."""
 
     def encoded(self) -> list[Feed]:
         """Model inputs of each row, unpadded: arrays without a batch axis."""
@@ -261,6 +276,15 @@ class Examples(Protocol):
 
     def predictions(self, outputs: Sequence[Mapping[str, Any]]) -> list[Any]:
         """The model's answer for each row, in the form of the references."""
+
+    def statistics(self, outputs: Sequence[Mapping[str, Any]]) -> Statistics:
+        """What each row contributes to this task's own metrics; empty without references."""
+
+    def logits(self, outputs: Sequence[Mapping[str, Any]]) -> list[NDArray[np.float64]]:
+        """Logits of each row [positions, classes], padding left out; empty where there are none."""
+
+    def groups(self) -> dict[str, list[str]]:
+        """Name of the group that each row belongs to, by what divides them, such as 'class'."""
 
     def texts(self) -> list[str]:
         """Each row in words, for lists that people read."""

@@ -183,6 +183,7 @@ class QualityConfig(Component):
 
     metrics: names, or paths of `evaluate` modules; null takes the task's own.
     max_eval_samples: evaluate a seeded sample of so many rows. batch_size: rows per forward pass.
+    max_failed_share: with more rows that cannot be read or encoded there is no verdict.
     margin: how much accuracy may be lost, as a share; the same setting as gates.max_accuracy_drop.
     """
 
@@ -191,6 +192,7 @@ class QualityConfig(Component):
     max_eval_samples: int | None = None
     batch_size: int = 1
     margin: float | None = None
+    max_failed_share: float = 0.01
 
     def problems(self) -> list[str]:
         """Ranges, and metrics that cannot be asked for."""
@@ -200,6 +202,8 @@ class QualityConfig(Component):
         ]
         if self.margin is not None and not 0 < self.margin < 1:
             found.append(f"margin must lie between 0 and 1, got {self.margin:g}; 0.01 allows one point")
+        if not 0 <= self.max_failed_share < 1:
+            found.append(f"max_failed_share must be a share below 1, got {self.max_failed_share:g}")
         if self.metrics is not None and not self.metrics:
             found.append(
                 "metrics must name at least one metric, got []; leave it out for the task's own, "

@@ -14,9 +14,11 @@ from typing import Any
 
 from optbench.components import Dataset, Examples, Kind, ModelSpec, Task
 from optbench.errors import ConfigError, DataError
-from optbench.quality.compare import compare_predictions
-from optbench.quality.metrics import resolve_metric
-from optbench.ragged import load_table, save_table
+from optbench.outputs import Evaluation, load_outputs
+from optbench.quality.evaluation import Answers, Labelled, compare_variants
+from optbench.quality.metrics import METRICS, Metric, resolve_metric
+from optbench.quality.rows import RowMetric
+from optbench.ragged import save_table
 from optbench.records import DatasetRecord, QualityResult, replace
 
 ENVIRONMENT = {"USE_TORCH": "0", "USE_TF": "0", "USE_FLAX": "0"}
@@ -61,7 +63,7 @@ class ExampleHost:
             path=dataset.path,
             name=getattr(dataset, "name", None),
             split=dataset.eval_split,
-            rows=len(rows),
+            rows=len(examples.texts()),
             rows_available=available,
             fingerprint=fingerprint(examples),
             columns=examples.columns,
@@ -86,21 +88,20 @@ class ExampleHost:
         """What fills the end of shorter rows in a batch, by input name."""
         return self._task.padding(self._spec)
 
-    def score(self, outputs: dict[str, Path], metrics: Sequence[str], target: Path) -> QualityResult:
+    def score(
+        self, outputs: dict[str, Evaluation], parts: int, metrics: Sequence[str], target: Path
+    ) -> QualityResult:
         """Compare the variants' outputs on all rows; writes the predictions, one row each."""
         examples = self._opened()
-        answers = {name: examples.predictions(load_table(path)) for name, path in outputs.items()}
-        references = examples.references()
-        write_predictions(target, examples.texts(), references, answers)
-        result = compare_predictions(
-            references,
-            answers["baseline"],
-            answers["candidate"],
-            [resolve_metric(name) for name in metrics],
-            examples.kind,
-            seed=self._seed,
+        answers = {name: answers_of(examples, load_outputs(plan, parts)) for name, plan in outputs.items()}
+        rows = Labelled(
+            examples.kind, examples.references(), examples.texts(), examples.groups(), examples.metrics
         )
-        return replace(result, notes=[*result.notes, *examples.notes])
+        predictions = {name: answer.predictions for name, answer in answers.items()}
+        write_predictions(target, rows.texts, rows.references, predictions)
+        chosen = [metric_of(name, examples) for name in metrics]
+        result = compare_variants(rows, answers["baseline"], answers["candidate"], chosen, seed=self._seed)
+        return replace(result, notes=[*result.notes, *examples.notes], failed_rows=len(examples.failed))
 
     def _opened(self) -> Examples:
         if self._examples is None:
@@ -108,16 +109,32 @@ class ExampleHost:
         return self._examples
 
 
+def answers_of(examples: Examples, outputs: Sequence[dict[str, Any]]) -> Answers:
+    """What a variant answered."""
+    return Answers(examples.predictions(outputs), examples.statistics(outputs), examples.logits(outputs))
+
+
+def metric_of(name: str, examples: Examples) -> Metric | RowMetric:
+    """A metric of the task's own, or one that needs labels or numbers only. Raises as `resolve_metric`."""
+    return examples.metrics[name] if name in examples.metrics else resolve_metric(name)
+
+
 def check_metrics(names: Sequence[str], examples: Examples) -> None:
     """Raise ConfigError if a metric is unknown or does not fit what the rows hold."""
     if examples.references() is None:
         return
     for name in names:
-        metric = resolve_metric(name)
-        if metric.kind not in (examples.kind, None):
+        if examples.kind == "structured" and name not in examples.metrics:
             raise ConfigError(
-                f"quality.metrics={name} is a {metric.kind} metric, and the task is "
-                f"{examples.kind}; choose another or set task.is_regression"
+                f"quality.metrics must name metrics of this task, got {name}; it has "
+                f"{', '.join(examples.metrics)}"
+            )
+        metric = metric_of(name, examples)
+        if isinstance(metric, Metric) and metric.kind not in (examples.kind, None):
+            fitting = [known for known, one in METRICS.items() if one.kind == examples.kind]
+            raise ConfigError(
+                f"quality.metrics={name} is a {metric.kind} metric, and the task is {examples.kind}; "
+                f"choose among {', '.join([*fitting, *examples.metrics])}"
             )
 
 
@@ -139,6 +156,15 @@ def write_predictions(
     import pyarrow.parquet as pq
 
     columns: dict[str, Any] = {"row": list(range(len(texts))), "text": texts}
-    columns["reference"] = references or [None] * len(texts)
-    columns.update(answers)
+    columns["reference"] = [None] * len(texts) if references is None else storable(references)
+    columns.update({name: storable(values) for name, values in answers.items()})
     pq.write_table(pa.table(columns), target)
+
+
+def storable(values: Sequence[Any]) -> list[Any]:
+    """Labels and numbers as they are, tuples as lists, anything else as JSON."""
+    if all(isinstance(value, str | int | float) or value is None for value in values):
+        return list(values)
+    if all(isinstance(value, tuple) for value in values):
+        return [list(value) for value in values]
+    return [json.dumps(value) for value in values]

@@ -17,8 +17,8 @@ MIN_REPLICATES = 5
 """Fewer fresh pairs of processes give no interval that holds its level."""
 
 
-def judge_gates(gates: GatesConfig, result: RunResult) -> list[GateResult]:
-    """The gates that are asked, in the order of the config."""
+def judge_gates(gates: GatesConfig, result: RunResult, max_failed_share: float = 1.0) -> list[GateResult]:
+    """The gates that are asked, in the order of the config; none passes on rows that could not be read."""
     judged = []
     if gates.min_speedup is not None:
         judged.append(min_speedup(gates.min_speedup, result))
@@ -32,7 +32,18 @@ def judge_gates(gates: GatesConfig, result: RunResult) -> list[GateResult]:
         judged.append(at_most("max_size_bytes", gates.max_size_bytes, size_bytes(result)))
     if gates.max_peak_rss_bytes is not None:
         judged.append(at_most("max_peak_rss_bytes", gates.max_peak_rss_bytes, peak_bytes(result)))
+    if judged and (unread := failed_share(result)) > max_failed_share:
+        needs = "rows that can be read and encoded; optbench.log and the notes name those that cannot"
+        judged.append(GateResult("max_failed_share", "inconclusive", max_failed_share, unread, needs=needs))
     return judged
+
+
+def failed_share(result: RunResult) -> float:
+    """Share of the rows that could not be read or encoded."""
+    quality = result.quality
+    if quality is None or not quality.failed_rows:
+        return 0.0
+    return quality.failed_rows / (quality.failed_rows + quality.rows)
 
 
 def decide(judged: list[GateResult]) -> Decision:

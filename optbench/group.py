@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 
 from optbench.measure.counters import ProcessCounters
 from optbench.measure.samples import Block
 from optbench.measure.schedule import WarmupRule
+from optbench.outputs import Evaluation
 from optbench.worker import RemoteWorker
 
 
@@ -40,6 +42,15 @@ class WorkerGroup:
         for worker in self.workers:
             worker.child.send("time_block", first_input, settling, counted)
         return joined([worker.answer_within_limit() for worker in self.workers])
+
+    def evaluate(self, plan: Evaluation) -> float:
+        """Run all rows, each process its share at the same time; seconds until the last was done."""
+        begun = time.perf_counter()
+        for part, worker in enumerate(self.workers):
+            worker.child.send("evaluate", plan, part, len(self.workers))
+        for worker in self.workers:
+            worker.child.receive()
+        return time.perf_counter() - begun
 
     def counters(self) -> ProcessCounters:
         """Context switches of all processes together."""

@@ -21,10 +21,12 @@ from optbench.draft import Draft
 from optbench.environment import available_cores
 from optbench.errors import ConfigError, OptbenchError, Unsupported, WorkerError
 from optbench.examples import ENVIRONMENT, Opened
+from optbench.group import WorkerGroup
 from optbench.locations import LOG_FILE, cache_directory
 from optbench.measure.procedure import Progress
+from optbench.outputs import Evaluation
 from optbench.process import Child, start
-from optbench.records import RunResult
+from optbench.records import RunResult, replace
 from optbench.timing import Timing
 from optbench.verdict import judge
 from optbench.worker import Assignment, LoadReport
@@ -119,6 +121,7 @@ class Stages:
         self.work = Path(stack.enter_context(working_directory(draft.directory)))
         self.store = ArtifactStore(cache_directory(), self.log)
         self.metrics = config.quality.metrics or config.task.default_metrics()
+        self.evaluation_seconds: dict[str, float] = {}
 
     def all(self) -> None:
         """Run every stage."""
@@ -146,7 +149,8 @@ class Stages:
         if self.config.measure.scenario is Scenario.server:
             with self.stage("offering requests to both, in turn", "serving"):
                 serving.serve(self.config, self.draft, self.display, crew, self.work, self.log)
-        self.draft.update(verdict=judge(self.draft.result, self.config.gates))
+        verdict = judge(self.draft.result, self.config.gates, self.config.quality.max_failed_share)
+        self.draft.update(verdict=verdict)
 
     @contextlib.contextmanager
     def stage(self, title: str, name: str) -> Iterator[None]:
@@ -279,18 +283,27 @@ class Stages:
     def evaluate(self, name: str, crew: Crew, examples: Child) -> None:
         """Run all rows through a variant; the outputs wait in the working directory.
 
-        One thread: it computes the same answers, and no thread spins beside whatever else runs.
+        One thread in each process, and a process on each core: it computes the same answers, sooner.
         """
-        worker = crew.fresh(name, threads=1)
+        plan = self.evaluation(name, examples)
+        workers = WorkerGroup.of(self.evaluators(), lambda: crew.fresh(name, threads=1))
         try:
-            worker.evaluate(
-                self.work / "rows.npz",
-                self.work / f"{name}.npz",
-                self.config.quality.batch_size,
-                examples.call("padding"),
-            )
+            self.evaluation_seconds[name] = workers.evaluate(plan)
         finally:
-            worker.close()
+            workers.close()
+
+    def evaluation(self, name: str, examples: Child) -> Evaluation:
+        """What a variant's evaluation reads and writes."""
+        padding: dict[str, int] = examples.call("padding")
+        quality = self.config.quality
+        return Evaluation(
+            self.config.task, self.work / "rows.npz", self.work / name, quality.batch_size, padding
+        )
+
+    def evaluators(self) -> int:
+        """Processes that share the rows."""
+        rows = self.draft.result.dataset
+        return min(available_cores(), max(1, rows.rows if rows is not None else 1))
 
     def require_threads(self, name: str, report: LoadReport) -> None:
         """Raise WorkerError if a runtime did not take the thread count it was given."""
@@ -306,11 +319,12 @@ class Stages:
         """Metrics of both variants on the same rows."""
         quality = examples.call(
             "score",
-            {name: self.work / f"{name}.npz" for name in self.config.variants},
+            {name: self.evaluation(name, examples) for name in self.config.variants},
+            self.evaluators(),
             self.metrics,
             self.draft.directory / PREDICTIONS_FILE,
         )
-        self.draft.update(quality=quality)
+        self.draft.update(quality=replace(quality, evaluation_seconds=self.evaluation_seconds))
 
 
 @contextlib.contextmanager

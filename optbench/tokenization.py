@@ -73,3 +73,14 @@ def padding_value(tokenizer: Any, name: str) -> int:
     if name == "input_ids":
         return int(tokenizer.pad_token_id or 0)
     return int(tokenizer.pad_token_type_id) if name == "token_type_ids" else 0
+
+
+def by_length(lengths: Sequence[int]) -> list[str]:
+    """Each row's quarter by length in characters, named by its range."""
+    import numpy as np
+
+    edges = np.unique(np.quantile(lengths, [0.25, 0.5, 0.75]))
+    quarter = np.searchsorted(edges, lengths, side="left")
+    values = np.asarray(lengths)
+    ranges = {int(q): (values[quarter == q].min(), values[quarter == q].max()) for q in np.unique(quarter)}
+    return [f"{ranges[q][0]} to {ranges[q][1]} characters" for q in quarter.tolist()]

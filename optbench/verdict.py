@@ -11,9 +11,9 @@ from optbench.records import Estimate, MetricResult, RunResult, Verdict
 from optbench.units import format_difference, format_rate, format_ratio, format_seconds, format_share
 
 
-def judge(result: RunResult, gates: GatesConfig) -> Verdict:
+def judge(result: RunResult, gates: GatesConfig, max_failed_share: float = 1.0) -> Verdict:
     """The verdict of a finished run."""
-    judged = judge_gates(gates, result)
+    judged = judge_gates(gates, result, max_failed_share)
     decision = decide(judged)
     parts = [part for part in (speed(result), load(result), size(result), quality(result)) if part]
     sentence = "; ".join(parts)

@@ -8,7 +8,6 @@ import importlib
 import os
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from optbench.errors import WorkerError
 from optbench.measure.counters import ProcessCounters, read_process_counters
 from optbench.measure.samples import Block
 from optbench.measure.schedule import WarmupRule, is_settled
+from optbench.outputs import ROW, Evaluation, stack
 from optbench.process import Child
 from optbench.ragged import Table, load_table, save_table
 
@@ -164,43 +164,34 @@ class VariantHost:
         self.time_block(0, 0, calls)
         return memory_bytes("VmHWM")
 
-    def evaluate(self, rows: Path, target: Path, batch_size: int, padding: dict[str, int]) -> float:
-        """Run all rows, save the outputs in row order to `target`; returns the seconds it took."""
+    def evaluate(self, plan: Evaluation, part: int, parts: int) -> float:
+        """Run every `parts`-th row from `part` on, by length; returns the seconds it took.
+
+        What is kept of the outputs goes to `plan.output(part)`, each with the number of its row.
+        """
+        import numpy as np
+
         session = self._loaded()
-        table = load_table(rows)
+        table = load_table(plan.rows)
         lengths = [max(array.size for array in row.values()) for row in table]
-        order = sorted(range(len(table)), key=lengths.__getitem__)
-        outputs: Table = [{} for _ in table]
+        order = sorted(range(len(table)), key=lengths.__getitem__)[part::parts]
+        outputs: Table = []
         start = time.perf_counter()
-        for begin in range(0, len(order), batch_size):
-            chosen = order[begin : begin + batch_size]
-            feed = stack([table[index] for index in chosen], padding)
+        for begin in range(0, len(order), plan.batch_size):
+            chosen = order[begin : begin + plan.batch_size]
+            feed = stack([table[index] for index in chosen], plan.padding)
             answers = session.outputs(session.forward(session.bind(feed)))
             for position, index in enumerate(chosen):
-                outputs[index] = {name: array[position] for name, array in answers.items()}
+                own = {name: array[position] for name, array in answers.items()}
+                outputs.append({**plan.task.kept(table[index], own), ROW: np.asarray(index)})
         seconds = time.perf_counter() - start
-        save_table(target, outputs)
+        save_table(plan.output(part), outputs)
         return seconds
 
     def _loaded(self) -> Session:
         if self._session is None:
             raise WorkerError("the worker was asked to work before it was told to load")
         return self._session
-
-
-def stack(rows: Sequence[dict[str, Any]], padding: dict[str, int]) -> dict[str, Any]:
-    """Rows as one batch, padded at the end of their first axis as far as the longest needs."""
-    import numpy as np
-
-    batch = {}
-    for name in rows[0]:
-        arrays = [row[name] for row in rows]
-        longest = max(len(array) for array in arrays)
-        shape = (len(arrays), longest, *arrays[0].shape[1:])
-        batch[name] = np.full(shape, padding.get(name, 0), dtype=arrays[0].dtype)
-        for index, array in enumerate(arrays):
-            batch[name][index, : len(array)] = array
-    return batch
 
 
 def fall_asleep() -> None:
@@ -289,11 +280,6 @@ class RemoteWorker:
         """See VariantHost.time_block."""
         block: Block = self.child.call("time_block", first_input, settling, counted, timeout=self._timeout)
         return block
-
-    def evaluate(self, rows: Path, target: Path, batch_size: int, padding: dict[str, int]) -> float:
-        """See VariantHost.evaluate."""
-        seconds: float = self.child.call("evaluate", rows, target, batch_size, padding)
-        return seconds
 
     def begin_answering(self, requests: Path, count: int) -> None:
         """See VariantHost.answer; `answer_within_limit` waits for what it returns."""

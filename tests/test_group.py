@@ -95,3 +95,14 @@ def test_if_one_does_not_come_up_the_others_are_closed():
     with pytest.raises(WorkerError, match="no memory"):
         WorkerGroup.of(3, fresh)
     assert [process.closed for process in made] == [True, True]
+
+
+def test_the_rows_are_shared_out():
+    processes = [Process(), Process()]
+    for process in processes:
+        process.receive = lambda: 0.1
+    assert WorkerGroup(processes).evaluate("plan") >= 0
+    assert [process.sent for process in processes] == [
+        [("evaluate", "plan", 0, 2)],
+        [("evaluate", "plan", 1, 2)],
+    ]

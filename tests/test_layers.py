@@ -18,6 +18,7 @@ LAYERS = [
     {"columns", "checkpoint", "tokenization", "config"},
     {"models", "tasks", "datasets", "backends", "quantizations", "graphs"},
     {"demo"},
+    {"outputs"},
     {"storage", "worker", "preparation", "examples", "loadgen"},
     {"group"},
     {"artifacts", "crew", "gates", "noise", "watch", "draft", "assemble"},

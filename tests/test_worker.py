@@ -20,8 +20,9 @@ from optbench.components import Artifact, Backend, LoadOptions, Priority, WaitPo
 from optbench.errors import WorkerError
 from optbench.measure.samples import Block
 from optbench.measure.schedule import WarmupRule
-from optbench.ragged import load_table, save_table
-from optbench.worker import Assignment, RemoteWorker, VariantHost, memory_bytes, stack
+from optbench.outputs import Evaluation, load_outputs, stack
+from optbench.ragged import save_table
+from optbench.worker import Assignment, RemoteWorker, VariantHost, memory_bytes
 
 MS = 1_000_000
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -245,19 +246,33 @@ def row_of(ids):
     }
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 8])
-def test_outputs_come_in_row_order_whatever_the_batch_size(host, tmp_path, batch_size):
+class Keeping:
+    """Stands in for a task: keeps everything."""
+
+    def kept(self, feed, outputs):
+        return {**outputs, "first_id": np.asarray(feed["input_ids"][0])}
+
+
+def evaluation(tmp_path, batch_size):
     save_table(tmp_path / "rows.npz", [row_of(ids) for ids in ROWS])
-    seconds = host.evaluate(tmp_path / "rows.npz", tmp_path / "out.npz", batch_size, {"input_ids": 99})
-    assert seconds >= 0
-    outputs = load_table(tmp_path / "out.npz")
+    return Evaluation(Keeping(), tmp_path / "rows.npz", tmp_path / "out", batch_size, {"input_ids": 99})
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 8])
+def test_outputs_come_in_row_order_whatever_the_batch_size_and_parts(host, tmp_path, batch_size, parts):
+    plan = evaluation(tmp_path, batch_size)
+    for part in range(parts):
+        assert host.evaluate(plan, part, parts) >= 0
+    outputs = load_outputs(plan, parts)
     assert [row["logits"].tolist() for row in outputs] == [[sum(ids), -sum(ids)] for ids in ROWS]
     assert [int(row["length"]) for row in outputs] == [len(ids) for ids in ROWS]
+    assert [int(row["first_id"]) for row in outputs] == [ids[0] for ids in ROWS]
+    assert set(outputs[0]) == {"logits", "length", "first_id"}
 
 
 def test_rows_are_batched_by_length_and_padded_as_told(host, tmp_path):
-    save_table(tmp_path / "rows.npz", [row_of(ids) for ids in ROWS])
-    host.evaluate(tmp_path / "rows.npz", tmp_path / "out.npz", 2, {"input_ids": 99})
+    host.evaluate(evaluation(tmp_path, 2), 0, 1)
     ids = [bound["input_ids"].tolist() for bound in host.session.forwarded]
     masks = [bound["attention_mask"].tolist() for bound in host.session.forwarded]
     assert ids == [[[2], [7]], [[3, 4, 99], [5, 1, 1]], [[9, 9, 9, 9]]]
@@ -281,7 +296,7 @@ def test_stacking_pads_the_first_axis_and_keeps_the_rest():
         lambda host: host.time_block(0, 1, 2),
         lambda host: host.warm_up(WarmupRule()),
         lambda host: host.settle(1),
-        lambda host: host.evaluate(Path("rows"), Path("out"), 1, {}),
+        lambda host: host.evaluate(Evaluation(Keeping(), Path("rows"), Path("out"), 1, {}), 0, 1),
     ],
     ids=["time_block", "warm_up", "settle", "evaluate"],
 )
@@ -448,10 +463,3 @@ def test_the_stand_in_passes_requests_on_with_the_timeout():
     ]
     remote.close()
     assert child.closed
-
-
-def test_an_evaluation_may_take_as_long_as_it_takes():
-    child = Scripted()
-    remote = RemoteWorker(child, 9.0)
-    assert remote.evaluate(Path("rows"), Path("out"), 8, {"input_ids": 0}) == "answer to evaluate"
-    assert child.asked[-1] == ("evaluate", Path("rows"), Path("out"), 8, {"input_ids": 0}, None)

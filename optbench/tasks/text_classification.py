@@ -11,6 +11,7 @@ from optbench.components import Dataset, Kind, ModelSpec, Task, register
 from optbench.errors import DataError
 from optbench.tokenization import (
     batch_of,
+    by_length,
     load_tokenizer,
     padding_value,
     random_feed,
@@ -18,7 +19,11 @@ from optbench.tokenization import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from optbench.components import Feed
+    from optbench.quality.rows import RowMetric, Statistics
 
 
 @register("task", "text-classification")
@@ -100,6 +105,8 @@ class TextExamples:
         self.kind: Kind = "regression" if task.is_regression else "classification"
         self.columns = columns
         self.notes = notes
+        self.failed: dict[int, str] = {}
+        self.metrics: Mapping[str, RowMetric] = {}
         self._spec = spec
         self._references = references
         self._tokenizer = load_tokenizer(spec.directory)
@@ -127,6 +134,23 @@ class TextExamples:
         if self.kind == "regression":
             return [float(row["logits"].reshape(-1)[0]) for row in outputs]
         return [int(row["logits"].argmax()) for row in outputs]
+
+    def statistics(self, outputs: Sequence[Mapping[str, Any]]) -> Statistics:
+        """Labels and numbers need none."""
+        return {}
+
+    def logits(self, outputs: Sequence[Mapping[str, Any]]) -> list[NDArray[np.float64]]:
+        """One position a row: float64 [1, classes]; none for regression."""
+        if self.kind == "regression":
+            return []
+        return [row["logits"].reshape(1, -1).astype("float64") for row in outputs]
+
+    def groups(self) -> dict[str, list[str]]:
+        """By the right class, and by length."""
+        found = {"length": by_length([sum(map(len, text)) for text in self._texts])}
+        if self.kind == "classification" and self._references is not None:
+            found["class"] = [self._spec.labels[index] for index in self._references]
+        return found
 
     def texts(self) -> list[str]:
         """The sentence, or both joined by a bar."""

@@ -1,0 +1,221 @@
+"""The quality part of a result: metrics, flips, drift, groups and worst rows of two variants."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from optbench.quality.compare import compare_predictions
+from optbench.quality.drift import calibration_error, drift_of, row_divergence
+from optbench.quality.metrics import Metric
+from optbench.quality.paired import FloatArray, paired_counts, wilson_interval
+from optbench.quality.rows import LEVEL, RowMetric, Statistics, compare_rows, right_rows
+from optbench.records import Estimate, GroupResult, QualityResult, WorstRow
+
+Kind = Literal["classification", "regression", "structured"]
+
+WORST_ROWS = 10
+LONGEST_TEXT = 300
+TESTED_ROWS = 30
+"""Groups smaller than this get no interval: they would be read as findings."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one variant answered, row by row.
+
+    predictions: in the form of the references. statistics: for the task's own metrics. logits:
+    [positions, classes] of each row, or none.
+    """
+
+    predictions: list[Any]
+    statistics: Statistics = field(default_factory=dict)
+    logits: list[FloatArray] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The rows: right answers (null without labels), texts, and the groups they fall into."""
+
+    kind: Kind
+    references: list[Any] | None
+    texts: list[str]
+    groups: Mapping[str, list[str]]
+    own_metrics: Mapping[str, RowMetric]
+
+
+def compare_variants(
+    rows: Labelled,
+    baseline: Answers,
+    candidate: Answers,
+    metrics: Sequence[Metric | RowMetric],
+    *,
+    seed: int = 0,
+) -> QualityResult:
+    """Everything about the answers of two variants to the same rows, in the same order.
+
+    Raises what `compare_predictions` raises.
+    """
+    result = answered(rows, baseline, candidate, [m for m in metrics if isinstance(m, Metric)], seed)
+    found = {metric.name: metric for metric in result.metrics}
+    notes = list(result.notes)
+    for metric in metrics:
+        if isinstance(metric, RowMetric) and metric.name in baseline.statistics:
+            sides = (baseline.statistics[metric.name], candidate.statistics[metric.name])
+            found[metric.name], note = compare_rows(metric, *sides, seed)
+            notes += [note] if note else []
+    right = [right_answers(rows, side) for side in (baseline, candidate)]
+    flips = flips_of([side for side in right if side is not None])
+    divergence = divergences(baseline, candidate)
+    return replace(
+        result,
+        metrics=[found[metric.name] for metric in metrics if metric.name in found],
+        notes=notes,
+        **flips,
+        drift=drift_of(baseline.logits, candidate.logits) if baseline.logits else None,
+        calibration_error=calibration(right, baseline, candidate),
+        groups=grouped(rows, baseline, candidate, metrics, seed),
+        worst_rows=worst(rows, baseline, candidate, divergence),
+    )
+
+
+def answered(
+    rows: Labelled, baseline: Answers, candidate: Answers, metrics: Sequence[Metric], seed: int
+) -> QualityResult:
+    """Scalar metrics and agreement."""
+    if rows.kind != "structured":
+        sides = (baseline.predictions, candidate.predictions)
+        return compare_predictions(rows.references, *sides, metrics, rows.kind, seed=seed)
+    pairs = list(zip(baseline.predictions, candidate.predictions, strict=True))
+    agreement = None
+    if pairs and pairs[0][0] is not None:
+        same = sum(one == two for one, two in pairs)
+        agreement = Estimate(same / len(pairs), wilson_interval(same, len(pairs), LEVEL))
+    notes = [] if rows.references is not None else ["the rows have no labels, so no metric can be given"]
+    return QualityResult(len(rows.texts), [], agreement, notes=notes)
+
+
+def right_answers(rows: Labelled, answers: Answers) -> NDArray[np.bool_] | None:
+    """Which rows are right [rows]; null where that makes no sense."""
+    if rows.references is None or rows.kind == "regression":
+        return None
+    if rows.kind == "classification":
+        pairs = zip(rows.references, answers.predictions, strict=True)
+        return np.array([reference == prediction for reference, prediction in pairs])
+    return right_rows(list(rows.own_metrics.values()), answers.statistics)
+
+
+def flips_of(right: Sequence[NDArray[np.bool_]]) -> dict[str, int]:
+    """Rows that only one of the two gets right; nothing unless both know which are."""
+    if len(right) < 2:
+        return {}
+    counts = paired_counts(*right)
+    return {"broken": counts.broken, "fixed": counts.fixed}
+
+
+def calibration(
+    right: Sequence[NDArray[np.bool_] | None], baseline: Answers, candidate: Answers
+) -> dict[str, float]:
+    """Expected calibration error by variant, where rows have one set of class logits."""
+    found = {}
+    for name, hits, answers in zip(("baseline", "candidate"), right, (baseline, candidate), strict=True):
+        error = None if hits is None else calibration_error(answers.logits, hits)
+        if error is not None:
+            found[name] = error
+    return found
+
+
+def divergences(baseline: Answers, candidate: Answers) -> FloatArray | None:
+    """KL divergence of each row [rows]; null without logits."""
+    return row_divergence(baseline.logits, candidate.logits) if baseline.logits else None
+
+
+ACCURACY = RowMetric("accuracy", True, "share of rows with prediction = reference", is_binary=True)
+
+
+def grouped(
+    rows: Labelled,
+    baseline: Answers,
+    candidate: Answers,
+    metrics: Sequence[Metric | RowMetric],
+    seed: int,
+) -> list[GroupResult]:
+    """The leading metric within each group, so that a loss hidden in the average shows."""
+    found = leading(rows, baseline, candidate, metrics)
+    if found is None:
+        return []
+    metric, sides = found
+    results = []
+    for by, names in rows.groups.items():
+        for name in dict.fromkeys(sorted(names)):
+            inside = np.array([one == name for one in names])
+            one, two = (side[inside] for side in sides)
+            count = int(inside.sum())
+            compared, _ = compare_rows(metric, one, two, seed) if count >= TESTED_ROWS else (None, None)
+            difference = None if compared is None else compared.difference
+            results.append(
+                GroupResult(by, name, count, metric.name, metric.of(one), metric.of(two), difference)
+            )
+    return results
+
+
+def leading(
+    rows: Labelled, baseline: Answers, candidate: Answers, metrics: Sequence[Metric | RowMetric]
+) -> tuple[RowMetric, tuple[FloatArray, FloatArray]] | None:
+    """The first metric that rows contribute to, with the statistics of both variants."""
+    if rows.kind == "classification":
+        right = [right_answers(rows, side) for side in (baseline, candidate)]
+        if right[0] is None or right[1] is None:
+            return None
+        ones = np.ones(len(right[0]))
+        one, two = (np.stack([side.astype(np.float64), ones], axis=1) for side in right if side is not None)
+        return ACCURACY, (one, two)
+    for metric in metrics:
+        if isinstance(metric, RowMetric) and metric.name in baseline.statistics:
+            return metric, (baseline.statistics[metric.name], candidate.statistics[metric.name])
+    return None
+
+
+def worst(
+    rows: Labelled, baseline: Answers, candidate: Answers, divergence: FloatArray | None
+) -> list[WorstRow]:
+    """Rows whose answer changed, and among them those whose outputs moved most, first."""
+    pairs = list(zip(baseline.predictions, candidate.predictions, strict=True))
+    moved = distance_of(rows, pairs) if divergence is None else divergence
+    changed = np.array([one != two for one, two in pairs], dtype=bool)
+    order = np.lexsort((-np.nan_to_num(moved, posinf=math.inf), ~changed))
+    chosen = [int(row) for row in order[:WORST_ROWS] if changed[row] or moved[row] > 0]
+    return [
+        WorstRow(
+            row=row,
+            text=shortened(rows.texts[row]),
+            reference=None if rows.references is None else shortened(str(rows.references[row])),
+            baseline=shortened(str(pairs[row][0])),
+            candidate=shortened(str(pairs[row][1])),
+            kl=finite(divergence, row),
+        )
+        for row in chosen
+    ]
+
+
+def distance_of(rows: Labelled, pairs: Sequence[tuple[Any, Any]]) -> FloatArray:
+    """How far numbers moved [rows]; 0 for answers that are no numbers."""
+    if rows.kind != "regression":
+        return np.zeros(len(pairs))
+    return np.array([abs(float(two) - float(one)) for one, two in pairs])
+
+
+def finite(values: FloatArray | None, row: int) -> float | None:
+    """One value; null where it is missing or infinite: JSON holds neither."""
+    return float(values[row]) if values is not None and math.isfinite(values[row]) else None
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, for lists that people read."""
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]} …"

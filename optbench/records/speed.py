@@ -1,0 +1,184 @@
+"""Speed, size, memory and how far to believe them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from optbench.records.values import Estimate, Percentile, Record
+
+Grade = Literal["good", "usable", "poor", "quick look"]
+Level = Literal["green", "amber", "red", "unknown"]
+
+
+class Latency(Record, frozen=True):
+    """Wall time of the counted forward calls of one variant, pooled over replicates, in seconds."""
+
+    calls: int
+    mean_seconds: float
+    std_seconds: float
+    min_seconds: float
+    max_seconds: float
+    percentiles: list[Percentile]
+    cpu_seconds_per_call: float
+
+
+class Throughput(Record, frozen=True):
+    """Work done per elapsed second of the counted blocks; samples = forwards x batch size."""
+
+    samples_per_second: Estimate
+    forwards_per_second: float
+    elapsed_seconds: float
+
+
+class Preparation(Record, frozen=True):
+    """Seconds spent making the artifact, each step apart; null where the step was not needed."""
+
+    export_seconds: float | None = None
+    optimize_seconds: float | None = None
+    quantize_seconds: float | None = None
+    from_cache: bool = False
+
+
+class ColdStart(Record, frozen=True):
+    """One freshly started process: imports, load, first call, and its resident memory on the way.
+
+    peak_memory_bytes: highest of all. peak_running_memory_bytes: highest once loaded; null where the
+    kernel does not let a process forget the peak of loading.
+    """
+
+    import_seconds: float
+    load_seconds: float
+    first_call_seconds: float
+    memory_after_import_bytes: int | None = None
+    memory_after_load_bytes: int | None = None
+    peak_memory_bytes: int | None = None
+    peak_running_memory_bytes: int | None = None
+    memory_reason: str | None = None
+
+
+class ArtifactRecord(Record, frozen=True):
+    """The files that were measured: where they are kept, their hash, and the size of the weights."""
+
+    path: str
+    format: str
+    sha256: str
+    size_bytes: int
+    details: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class VariantResult(Record, frozen=True):
+    """Everything found out about one variant."""
+
+    backend: str
+    quantization: str
+    graph: str
+    threads: int
+    runtime: dict[str, Any] = msgspec.field(default_factory=dict)
+    artifact: ArtifactRecord | None = None
+    preparation: Preparation | None = None
+    cold_start: ColdStart | None = None
+    latency: Latency | None = None
+    throughput: Throughput | None = None
+
+
+class TimingRecord(Record, frozen=True):
+    """How the timing was done, and why it ended when it did."""
+
+    scenario: str
+    processes: int
+    batch_size: int
+    input_length: int
+    inputs: str
+    seed: int
+    replicates: int
+    start: str
+    wait_policy: str
+    calls_per_block: dict[str, int]
+    stopped_by: str
+    measuring_seconds: float
+    starting_seconds: float
+
+
+class Comparison(Record, frozen=True):
+    """Candidate against baseline; ratios above 1 favour the candidate.
+
+    noise_floor: relative difference that an earlier comparison of a variant with itself showed on this
+    machine; a speed-up within it is no difference shown.
+    """
+
+    speedup: Estimate
+    cpu_speedup: Estimate
+    size_ratio: float | None = None
+    peak_memory_ratio: float | None = None
+    noise_floor: float | None = None
+    replicate_log_ratios: list[float] = msgspec.field(default_factory=list)
+    replicate_cpu_log_ratios: list[float] = msgspec.field(default_factory=list)
+
+
+class LoadPoint(Record, frozen=True):
+    """What a variant did at one offered rate: latencies from the intended arrival, over streams.
+
+    sustained: sustainable, not, or unclear. queue_growth: mean requests by which the queue grew.
+    """
+
+    rate_per_second: float
+    streams: int
+    percentiles: list[Percentile]
+    sustained: str
+    queue_growth: float
+
+
+class Capacity(Record, frozen=True):
+    """The highest rate of a variant within the bound, and what it was offered.
+
+    stream_rates: where each stream met the bound. service_seconds: mean time from start to completion.
+    """
+
+    requests_per_second: Estimate | None
+    service_seconds: float
+    stream_rates: list[float | None]
+    load: list[LoadPoint]
+    reason: str | None = None
+
+
+class ServerResult(Record, frozen=True):
+    """The open loop: requests that arrive by themselves; latency counts from the intended arrival.
+
+    bound_seconds: of the `percentile`. lateness_seconds: p99 of how late the generator sent a request,
+    which counts as latency. generator_cpu_share: cores that the generator used.
+    """
+
+    bound_seconds: float
+    bound_reason: str | None
+    percentile: float
+    arrivals: str
+    requests: int
+    streams: int
+    stopped_by: str
+    seconds: float
+    variants: dict[str, Capacity]
+    capacity_ratio: Estimate | None
+    lateness_seconds: float
+    generator_cpu_share: float
+
+
+class Signal(Record, frozen=True):
+    """One sign of trouble on the machine: what was seen, from where on it matters, what to do."""
+
+    name: str
+    level: Level
+    value: float | None
+    amber: float | None
+    red: float | None
+    unit: str
+    advice: str | None = None
+
+
+class Trust(Record, frozen=True):
+    """How far the numbers can be believed: poor = any red, usable = any amber, good = neither."""
+
+    grade: Grade
+    signals: list[Signal]
+    reasons: list[str]
