@@ -64,7 +64,7 @@ def timing_record(config: RunConfig, measured: Measured, start: Start) -> Timing
         scenario=config.measure.scenario.value,
         processes=config.measure.processes,
         batch_size=config.batch_size,
-        input_length=config.input_length,
+        input_length=config.input_length if config.task.has_length else None,
         inputs=config.measure.inputs.value,
         seed=config.seed,
         replicates=len(measured.samples.replicates()),

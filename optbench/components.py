@@ -219,6 +219,9 @@ class Task(Component, ABC):
     export_task: ClassVar[str]
     """Task name of the ONNX exporter."""
 
+    has_length: ClassVar[bool] = True
+    """Whether input_length means anything: the inputs are sequences of tokens."""
+
     @abstractmethod
     def supports(self, spec: ModelSpec) -> str | None:
         """None, or why such a model cannot do this task."""
@@ -247,47 +250,62 @@ class Task(Component, ABC):
         return outputs
 
 
-class Examples(Protocol):
-    """Labelled rows as a task sees them."""
+class Examples(ABC):
+    """Labelled rows as a task sees them.
+
+    kind: 'classification' (an answer is a label), 'regression' (a number), else 'structured'.
+    columns: which column serves as what, such as {'primary': 'sentence', 'reference': 'label'}.
+    notes: what was guessed or assumed, said aloud in the result. failed: rows that could not be read or
+    encoded, by number, and why; they are in no list below. metrics: of this task's own, by name.
+    """
 
     kind: Kind
-    """'classification' (an answer is a label), 'regression' (a number), else 'structured'."""
-
     columns: dict[str, str]
-    """Which column serves as what, such as {'primary': 'sentence', 'reference': 'label'}."""
-
     notes: list[str]
-    """What was guessed or assumed, said aloud in the result."""
 
-    failed: dict[int, str]
-    """Rows that could not be read or encoded, by number, and why; they are in no list below."""
+    def __init__(self) -> None:
+        self.failed: dict[int, str] = {}
+        self.metrics: dict[str, RowMetric] = {}
 
-    metrics: Mapping[str, RowMetric]
-    """Metrics of this task's own, by name; `statistics` holds what they need."""
-
+    @abstractmethod
     def encoded(self) -> list[Feed]:
-        """Model inputs of each row, unpadded: arrays without a batch axis."""
+        """Model inputs of each row, unpadded: arrays without a batch axis.
 
+        Names that begin with an underscore are for `Task.kept` and never reach the model. A row may
+        have several entries here; outputs come back in the same number and order.
+        """
+
+    @abstractmethod
     def cut(self, shape: tuple[int, int], seed: int) -> Feed:
         """Real rows cut and padded to `shape` (batch, length)."""
 
+    @abstractmethod
     def references(self) -> list[Any] | None:
         """The right answer of each row; null for a dataset without labels."""
 
+    @abstractmethod
     def predictions(self, outputs: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """The model's answer for each row, in the form of the references."""
+        """The model's answer for each row, in the form of the references; null where it has none."""
+
+    @abstractmethod
+    def texts(self) -> list[str]:
+        """Each row in words, for lists that people read."""
 
     def statistics(self, outputs: Sequence[Mapping[str, Any]]) -> Statistics:
-        """What each row contributes to this task's own metrics; empty without references."""
+        """What each row contributes to `metrics`, by name; empty without references."""
+        return {}
 
     def logits(self, outputs: Sequence[Mapping[str, Any]]) -> list[NDArray[np.float64]]:
         """Logits of each row [positions, classes], padding left out; empty where there are none."""
+        return []
+
+    def vectors(self, outputs: Sequence[Mapping[str, Any]]) -> list[NDArray[np.float64]]:
+        """Embedding of each row [dimensions]; empty where there are none."""
+        return []
 
     def groups(self) -> dict[str, list[str]]:
         """Name of the group that each row belongs to, by what divides them, such as 'class'."""
-
-    def texts(self) -> list[str]:
-        """Each row in words, for lists that people read."""
+        return {}
 
 
 @dataclass

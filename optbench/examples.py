@@ -111,7 +111,12 @@ class ExampleHost:
 
 def answers_of(examples: Examples, outputs: Sequence[dict[str, Any]]) -> Answers:
     """What a variant answered."""
-    return Answers(examples.predictions(outputs), examples.statistics(outputs), examples.logits(outputs))
+    return Answers(
+        examples.predictions(outputs),
+        examples.statistics(outputs),
+        examples.logits(outputs),
+        examples.vectors(outputs),
+    )
 
 
 def metric_of(name: str, examples: Examples) -> Metric | RowMetric:

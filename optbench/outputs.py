@@ -29,6 +29,7 @@ class Evaluation:
         return self.outputs.with_name(f"{self.outputs.name}-{part}.npz")
 
 
+HIDDEN = "_"
 ROW = "row"
 """Name under which each kept output carries the number of its row."""
 
@@ -41,11 +42,14 @@ def load_outputs(evaluation: Evaluation, parts: int) -> Table:
 
 
 def stack(rows: Sequence[dict[str, Any]], padding: dict[str, int]) -> dict[str, Any]:
-    """Rows as one batch, padded at the end of their first axis as far as the longest needs."""
+    """Rows as one batch, padded at the end of their first axis as far as the longest needs.
+
+    Names that begin with an underscore stay behind.
+    """
     import numpy as np
 
     batch = {}
-    for name in rows[0]:
+    for name in (name for name in rows[0] if not name.startswith(HIDDEN)):
         arrays = [row[name] for row in rows]
         longest = max(len(array) for array in arrays)
         shape = (len(arrays), longest, *arrays[0].shape[1:])
@@ -53,3 +57,8 @@ def stack(rows: Sequence[dict[str, Any]], padding: dict[str, int]) -> dict[str, 
         for index, array in enumerate(arrays):
             batch[name][index, : len(array)] = array
     return batch
+
+
+def longest(row: dict[str, Any]) -> int:
+    """Size of a row's largest model input, by which rows are sorted."""
+    return max(int(array.size) for name, array in row.items() if not name.startswith(HIDDEN))

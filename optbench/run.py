@@ -168,7 +168,7 @@ class Stages:
         """The model's own facts, held against everything else. Raises ConfigError, Unsupported."""
         config = self.config
         spec = read_spec(config.model.resolve())
-        if spec.max_length is not None and config.input_length > spec.max_length:
+        if config.task.has_length and spec.max_length is not None and config.input_length > spec.max_length:
             raise ConfigError(
                 f"input_length must not exceed {spec.max_length}, the longest input of this model, "
                 f"got {config.input_length}; set it with input_length={spec.max_length}"

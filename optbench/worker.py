@@ -17,7 +17,7 @@ from optbench.errors import WorkerError
 from optbench.measure.counters import ProcessCounters, read_process_counters
 from optbench.measure.samples import Block
 from optbench.measure.schedule import WarmupRule, is_settled
-from optbench.outputs import ROW, Evaluation, stack
+from optbench.outputs import ROW, Evaluation, longest, stack
 from optbench.process import Child
 from optbench.ragged import Table, load_table, save_table
 
@@ -173,7 +173,7 @@ class VariantHost:
 
         session = self._loaded()
         table = load_table(plan.rows)
-        lengths = [max(array.size for array in row.values()) for row in table]
+        lengths = [longest(row) for row in table]
         order = sorted(range(len(table)), key=lengths.__getitem__)[part::parts]
         outputs: Table = []
         start = time.perf_counter()

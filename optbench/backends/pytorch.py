@@ -72,9 +72,16 @@ class PyTorch(Backend):
             )
         auto_class = getattr(transformers, options.model_class)
         try:
-            model = auto_class.from_pretrained(artifact.directory, dtype=torch.float32)
+            model, loading = auto_class.from_pretrained(
+                artifact.directory, dtype=torch.float32, output_loading_info=True
+            )
         except (OSError, ValueError, RuntimeError) as error:
             raise DataError(f"{artifact.directory} cannot be loaded by PyTorch: {error}") from error
+        if missing := sorted(loading["missing_keys"]):
+            raise DataError(
+                f"{artifact.directory} lacks {len(missing)} weights of {type(model).__name__}, such as "
+                f"{missing[0]}, which would be random; give a checkpoint that was trained for this task"
+            )
         return TorchSession(model.eval().to(self.device))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optbench.quality.paired import FloatArray
-from optbench.records import Drift
+from optbench.records import Drift, VectorDrift
 
 ECE_BINS = 15
 SMALLEST = 1e-12
@@ -83,6 +83,19 @@ def drift_of(baseline: Sequence[FloatArray], candidate: Sequence[FloatArray]) ->
         kl_p99=float(np.quantile(kl, 0.99)),
         rank_correlation=float(np.concatenate([rank_correlation(*pair) for pair in used]).mean()),
         same_first=float(same.mean()),
+    )
+
+
+def vector_drift(baseline: Sequence[FloatArray], candidate: Sequence[FloatArray]) -> VectorDrift | None:
+    """Cosines of embeddings [dimensions] row by row; null without rows. A zero vector has cosine 0."""
+    if not baseline:
+        return None
+    one, two = np.stack(baseline), np.stack(candidate)
+    scale = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
+    cosine = np.zeros(len(one))
+    np.divide(np.sum(one * two, axis=1), scale, out=cosine, where=scale > 0)
+    return VectorDrift(
+        len(cosine), float(cosine.mean()), float(np.quantile(cosine, 0.01)), float(cosine.min())
     )
 
 

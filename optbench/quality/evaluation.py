@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,9 +13,9 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from optbench.quality.compare import compare_predictions
-from optbench.quality.drift import calibration_error, drift_of, row_divergence
+from optbench.quality.drift import calibration_error, drift_of, row_divergence, vector_drift
 from optbench.quality.metrics import Metric
-from optbench.quality.paired import FloatArray, paired_counts, wilson_interval
+from optbench.quality.paired import FloatArray, holm, paired_counts, wilson_interval
 from optbench.quality.rows import LEVEL, RowMetric, Statistics, compare_rows, right_rows
 from optbench.records import Estimate, GroupResult, QualityResult, WorstRow
 
@@ -31,12 +32,13 @@ class Answers:
     """What one variant answered, row by row.
 
     predictions: in the form of the references. statistics: for the task's own metrics. logits:
-    [positions, classes] of each row, or none.
+    [positions, classes] of each row, or none. vectors: [dimensions] of each row, or none.
     """
 
     predictions: list[Any]
     statistics: Statistics = field(default_factory=dict)
     logits: list[FloatArray] = field(default_factory=list)
+    vectors: list[FloatArray] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def compare_variants(
         notes=notes,
         **flips,
         drift=drift_of(baseline.logits, candidate.logits) if baseline.logits else None,
+        vector_drift=vector_drift(baseline.vectors, candidate.vectors),
         calibration_error=calibration(right, baseline, candidate),
         groups=grouped(rows, baseline, candidate, metrics, seed),
         worst_rows=worst(rows, baseline, candidate, divergence),
@@ -153,16 +156,44 @@ def grouped(
     metric, sides = found
     results = []
     for by, names in rows.groups.items():
-        for name in dict.fromkeys(sorted(names)):
+        for name in sorted(set(names), key=natural_order):
             inside = np.array([one == name for one in names])
-            one, two = (side[inside] for side in sides)
-            count = int(inside.sum())
-            compared, _ = compare_rows(metric, one, two, seed) if count >= TESTED_ROWS else (None, None)
-            difference = None if compared is None else compared.difference
+            results.append(group_of(by, name, metric, sides[0][inside], sides[1][inside], seed))
+    for name, part in rows.own_metrics.items():
+        leader, at, kind = name.partition("@")
+        if at and leader == metric.name and name in baseline.statistics:
             results.append(
-                GroupResult(by, name, count, metric.name, metric.of(one), metric.of(two), difference)
+                group_of("type", kind, part, baseline.statistics[name], candidate.statistics[name], seed)
             )
-    return results
+    return adjusted(results)
+
+
+def group_of(
+    by: str, name: str, metric: RowMetric, baseline: FloatArray, candidate: FloatArray, seed: int
+) -> GroupResult:
+    """One metric over the rows of one group; only rows that contribute anything count."""
+    contributing = int(np.sum(np.any((baseline != 0) | (candidate != 0), axis=1)))
+    before, after = metric.of(baseline), metric.of(candidate)
+    result = GroupResult(by, name, contributing, metric.name, before, after)
+    if contributing < TESTED_ROWS:
+        return result
+    compared, _ = compare_rows(metric, baseline, candidate, seed)
+    return replace(result, difference=compared.difference, p_value=compared.p_value)
+
+
+def adjusted(groups: list[GroupResult]) -> list[GroupResult]:
+    """P values adjusted for how many groups were looked at."""
+    tested = [number for number, group in enumerate(groups) if group.p_value is not None]
+    raw = [groups[number].p_value or 0.0 for number in tested]
+    for number, p_value in zip(tested, holm(raw), strict=True):
+        groups[number] = replace(groups[number], p_value=p_value)
+    return groups
+
+
+def natural_order(name: str) -> tuple[int, str]:
+    """Numbers before names, and in their own order."""
+    first = name.partition(" ")[0]
+    return (int(first), name) if first.isdigit() else (sys.maxsize, name)
 
 
 def leading(

@@ -13,6 +13,7 @@ from optbench.records.answers import (
     GroupResult,
     MetricResult,
     QualityResult,
+    VectorDrift,
     WorstRow,
 )
 from optbench.records.result import (
@@ -91,6 +92,7 @@ __all__ = [
     "TimingRecord",
     "Trust",
     "VariantResult",
+    "VectorDrift",
     "Verdict",
     "WorstRow",
     "from_json",

@@ -45,6 +45,15 @@ class Drift(Record, frozen=True):
     same_first: float
 
 
+class VectorDrift(Record, frozen=True):
+    """Cosine of each row's embedding to the baseline's."""
+
+    rows: int
+    cosine_mean: float
+    cosine_p01: float
+    cosine_min: float
+
+
 class WorstRow(Record, frozen=True):
     """A row whose outputs moved most: its number in predictions.parquet, its text, and the answers."""
 
@@ -59,7 +68,8 @@ class WorstRow(Record, frozen=True):
 class GroupResult(Record, frozen=True):
     """One metric among the rows of a group, such as those of a class or of a length.
 
-    difference: with an interval from 30 rows on; below, only the values are told.
+    difference: with an interval from 30 rows on; below, only the values are told. p_value: of a change,
+    adjusted for the number of groups (Holm).
     """
 
     by: str
@@ -69,6 +79,7 @@ class GroupResult(Record, frozen=True):
     baseline: float | None
     candidate: float | None
     difference: Estimate | None = None
+    p_value: float | None = None
 
 
 class QualityResult(Record, frozen=True):
@@ -84,6 +95,7 @@ class QualityResult(Record, frozen=True):
     broken: int | None = None
     fixed: int | None = None
     drift: Drift | None = None
+    vector_drift: VectorDrift | None = None
     calibration_error: dict[str, float] = msgspec.field(default_factory=dict)
     groups: list[GroupResult] = msgspec.field(default_factory=list)
     worst_rows: list[WorstRow] = msgspec.field(default_factory=list)

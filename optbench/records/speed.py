@@ -89,7 +89,7 @@ class TimingRecord(Record, frozen=True):
     scenario: str
     processes: int
     batch_size: int
-    input_length: int
+    input_length: int | None
     inputs: str
     seed: int
     replicates: int

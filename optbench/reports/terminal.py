@@ -121,7 +121,10 @@ def result_table(result: RunResult) -> Table:
     """Metric, baseline, candidate, change."""
     baseline, candidate = result.variants["baseline"], result.variants["candidate"]
     timing = result.timing
-    shape = "" if timing is None else f"batch {timing.batch_size} x {timing.input_length} tokens, "
+    shape = ""
+    if timing is not None:
+        length = "" if timing.input_length is None else f" x {timing.input_length} tokens"
+        shape = f"batch {timing.batch_size}{length}, "
     if timing is not None and timing.processes > 1:
         shape += f"{timing.processes} processes of "
     table = Table(

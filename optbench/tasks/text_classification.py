@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from optbench.columns import align_labels, is_generic, resolve_columns
-from optbench.components import Dataset, Kind, ModelSpec, Task, register
+from optbench.components import Dataset, Examples, Kind, ModelSpec, Task, register
 from optbench.errors import DataError
 from optbench.tokenization import (
     batch_of,
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from optbench.components import Feed
-    from optbench.quality.rows import RowMetric, Statistics
 
 
 @register("task", "text-classification")
@@ -90,7 +89,7 @@ class TextClassification(Task):
         return {name: padding_value(tokenizer, name) for name in tokenizer.model_input_names}
 
 
-class TextExamples:
+class TextExamples(Examples):
     """Rows of text with their references: class indices int, or numbers float."""
 
     def __init__(
@@ -102,11 +101,10 @@ class TextExamples:
         references: list[Any] | None,
         notes: list[str],
     ) -> None:
+        super().__init__()
         self.kind: Kind = "regression" if task.is_regression else "classification"
         self.columns = columns
         self.notes = notes
-        self.failed: dict[int, str] = {}
-        self.metrics: Mapping[str, RowMetric] = {}
         self._spec = spec
         self._references = references
         self._tokenizer = load_tokenizer(spec.directory)
@@ -134,10 +132,6 @@ class TextExamples:
         if self.kind == "regression":
             return [float(row["logits"].reshape(-1)[0]) for row in outputs]
         return [int(row["logits"].argmax()) for row in outputs]
-
-    def statistics(self, outputs: Sequence[Mapping[str, Any]]) -> Statistics:
-        """Labels and numbers need none."""
-        return {}
 
     def logits(self, outputs: Sequence[Mapping[str, Any]]) -> list[NDArray[np.float64]]:
         """One position a row: float64 [1, classes]; none for regression."""
