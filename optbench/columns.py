@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from optbench.components import Dataset
+from optbench.components import Dataset, ModelSpec
 from optbench.errors import DataError
 
 REFERENCE_NAMES = ("label", "labels", "target", "score", "stars", "rating")
+WORD_NAMES = ("tokens", "words")
+TAG_NAMES = ("tags", "ner_tags", "pos_tags", "chunk_tags", "labels")
 IGNORED_NAMES = ("id", "idx", "index", "source", "guid", "uid")
 
 
@@ -61,6 +64,65 @@ def resolve_columns(
     return columns, notes
 
 
+def list_columns(dataset: Dataset, rows: Any) -> tuple[dict[str, str], list[str]]:
+    """Columns of words ('primary') and of their tags ('reference'), and notes on what was guessed.
+
+    Raises DataError.
+    """
+    kinds = {name: "list" if is_list(feature) else "other" for name, feature in rows.features.items()}
+    lists = [name for name, kind in kinds.items() if kind == "list"]
+    notes, columns = [], {}
+    for role, given, key, names in (
+        ("primary", dataset.data_keys.primary, "data_keys.primary", WORD_NAMES),
+        ("reference", dataset.ref_keys[0] if dataset.ref_keys else None, "ref_keys", TAG_NAMES),
+    ):
+        if given is not None:
+            columns[role] = require(given, key, kinds)
+            continue
+        known = [name for name in lists if name.lower() in names]
+        if len(known) == 1:
+            columns[role] = known[0]
+            notes.append(f"dataset.{key} was guessed: {known[0]}")
+        elif role == "reference" and not known:
+            notes.append("the dataset has no labels: agreement is reported, metrics are not")
+        else:
+            raise DataError(
+                f"dataset.{key} must name the column with the lists of "
+                f"{'words' if role == 'primary' else 'tags'}; the columns are {describe(kinds)}"
+            )
+    return columns, notes
+
+
+def is_list(feature: Any) -> bool:
+    """Whether a column of a `datasets.Dataset` holds lists."""
+    return isinstance(feature, list) or type(feature).__name__ in ("List", "Sequence", "LargeList")
+
+
+def readable(
+    rows: Any, columns: Mapping[str, str], problem: Callable[[Any], str | None]
+) -> tuple[Any, dict[int, str]]:
+    """The rows whose values in `columns` (by config key) have no problem, and why the others are left out.
+
+    Raises DataError where no row is left.
+    """
+    failed: dict[int, str] = {}
+    for key, column in columns.items():
+        for number, value in enumerate(rows[column][:]):
+            reason = problem(value)
+            if reason is not None:
+                failed.setdefault(number, f"dataset.{key}={column}, row {number}: {reason}")
+    if failed and len(failed) == len(rows):
+        raise DataError(f"no row can be used; {failed[0]}")
+    if not failed:
+        return rows, failed
+    return rows.select([number for number in range(len(rows)) if number not in failed]), failed
+
+
+def no_text(value: Any) -> str | None:
+    """Why a value is no text; null if it is one."""
+    return None if isinstance(value, str) else f"text is required, found {value!r}"
+
+
 def require(name: str, key: str, types: Mapping[str, str]) -> str:
     """`name` if it is a column. Raises DataError that lists the columns."""
     if name not in types:
@@ -97,3 +159,41 @@ def align_labels(
 def is_generic(labels: Sequence[str]) -> bool:
     """Whether a checkpoint never named its labels."""
     return all(label == f"LABEL_{position}" for position, label in enumerate(labels))
+
+
+def class_indices(
+    values: Sequence[Any], feature: Any, spec: ModelSpec, label_map: Mapping[str, str]
+) -> tuple[list[int], list[str]]:
+    """Model output index of each reference, and notes on what was assumed. Raises DataError."""
+    names = getattr(feature, "names", None)
+    if names:
+        known = [names[value] for value in values if value is not None and value >= 0]
+        if len(known) < len(values):
+            raise DataError(
+                f"{len(values) - len(known)} of {len(values)} rows have no label (null or -1), as "
+                "in test splits that keep their answers; choose another with dataset.eval_split="
+            )
+        values = known
+    elif all(isinstance(value, int) for value in values) and not label_map:
+        return plain_indices([int(value) for value in values], spec)
+    else:
+        values = [str(value) for value in values]
+        names = sorted(set(values))
+    index = align_labels(names, spec.labels, label_map)
+    notes = []
+    if is_generic(spec.labels):
+        notes.append(f"the model does not name its labels; taken in the order {', '.join(names)}")
+    return [index[value] for value in values], notes
+
+
+def plain_indices(values: list[int], spec: ModelSpec) -> tuple[list[int], list[str]]:
+    """Whole numbers as indices into the model's outputs. Raises DataError outside their range."""
+    outside = sorted({value for value in values if not 0 <= value < len(spec.labels)})
+    if outside:
+        raise DataError(
+            f"labels do not match: the dataset has {', '.join(map(str, sorted(set(values))))}; the "
+            f"model has {len(spec.labels)} outputs, {', '.join(spec.labels)}; say which is which "
+            "with +task.label_map={...}"
+        )
+    order = ", ".join(f"{position} = {label}" for position, label in enumerate(spec.labels))
+    return values, [f"the dataset does not name its labels; taken as {order}"]

@@ -227,10 +227,6 @@ class Task(Component, ABC):
         """None, or why such a model cannot do this task."""
 
     @abstractmethod
-    def default_metrics(self) -> list[str]:
-        """Metrics that are computed when none are named."""
-
-    @abstractmethod
     def examples(self, spec: ModelSpec, dataset: Dataset, rows: Any) -> Examples:
         """`rows` bound to this task and model: checked, aligned, ready to encode. Raises DataError."""
 
@@ -288,6 +284,10 @@ class Examples(ABC):
         """The model's answer for each row, in the form of the references; null where it has none."""
 
     @abstractmethod
+    def default_metrics(self) -> list[str]:
+        """Metrics that are computed when none are named."""
+
+    @abstractmethod
     def texts(self) -> list[str]:
         """Each row in words, for lists that people read."""
 
@@ -300,7 +300,7 @@ class Examples(ABC):
         return []
 
     def vectors(self, outputs: Sequence[Mapping[str, Any]]) -> list[NDArray[np.float64]]:
-        """Embedding of each row [dimensions]; empty where there are none."""
+        """Embeddings of the rows [dimensions], one or more of each; empty where there are none."""
         return []
 
     def groups(self) -> dict[str, list[str]]:

@@ -33,6 +33,7 @@ class Opened:
     record: DatasetRecord
     kind: Kind
     notes: list[str]
+    metrics: list[str]
 
 
 class ExampleHost:
@@ -45,8 +46,11 @@ class ExampleHost:
         self._seed = seed
         self._examples: Examples | None = None
 
-    def open(self, max_samples: int | None, metrics: Sequence[str]) -> Opened:
-        """Load the evaluation rows in a seeded order. Raises DataError, ConfigError."""
+    def open(self, max_samples: int | None, metrics: Sequence[str] | None) -> Opened:
+        """Load the evaluation rows in a seeded order; without `metrics` the task's own are taken.
+
+        Raises DataError, ConfigError.
+        """
         dataset = self._dataset
         rows = dataset.load(dataset.eval_split)
         available = len(rows)
@@ -57,8 +61,13 @@ class ExampleHost:
             )
         rows = rows.shuffle(seed=self._seed).select(range(max_samples or available))
         examples = self._task.examples(self._spec, dataset, rows)
+        metrics = examples.default_metrics() if metrics is None else metrics
         check_metrics(metrics, examples)
         self._examples = examples
+        if examples.failed:
+            first = next(iter(examples.failed.values()))
+            count = len(examples.failed)
+            examples.notes.append(f"{count} of {len(rows)} rows could not be used; the first: {first}")
         record = DatasetRecord(
             path=dataset.path,
             name=getattr(dataset, "name", None),
@@ -69,7 +78,7 @@ class ExampleHost:
             columns=examples.columns,
             labels=list(self._spec.labels) if examples.kind == "classification" else None,
         )
-        return Opened(record, examples.kind, examples.notes)
+        return Opened(record, examples.kind, examples.notes, list(metrics))
 
     def write_rows(self, path: Path) -> None:
         """Save the encoded rows, unpadded, for the workers."""

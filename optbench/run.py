@@ -120,7 +120,7 @@ class Stages:
         self.log = draft.directory / LOG_FILE
         self.work = Path(stack.enter_context(working_directory(draft.directory)))
         self.store = ArtifactStore(cache_directory(), self.log)
-        self.metrics = config.quality.metrics or config.task.default_metrics()
+        self.metrics: list[str] = []
         self.evaluation_seconds: dict[str, float] = {}
 
     def all(self) -> None:
@@ -199,8 +199,9 @@ class Stages:
         from_rows = config.measure.inputs is InputSource.dataset
         opened = None
         if config.quality.enabled or from_rows:
-            metrics = self.metrics if config.quality.enabled else []
+            metrics = config.quality.metrics if config.quality.enabled else []
             opened = child.call("open", config.quality.max_eval_samples, metrics)
+            self.metrics = opened.metrics
             self.draft.update(dataset=opened.record, notes=opened.notes)
             child.call("write_rows", self.work / "rows.npz")
         shape = (config.batch_size, config.input_length)

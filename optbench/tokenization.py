@@ -28,17 +28,26 @@ def load_tokenizer(directory: Path) -> Any:
         ) from error
 
 
+def load_fast_tokenizer(directory: Path) -> Any:
+    """The checkpoint's tokenizer, which must know where its pieces come from. Raises DataError."""
+    tokenizer = load_tokenizer(directory)
+    if not tokenizer.is_fast:
+        raise DataError(
+            f"{directory} has a slow tokenizer, which does not tell where its pieces come from; this task "
+            "needs a tokenizer.json (AutoTokenizer.from_pretrained(...).save_pretrained writes one)"
+        )
+    return tokenizer
+
+
+def padding_of(tokenizer: Any) -> dict[str, int]:
+    """What fills the end of shorter rows, by input name."""
+    return {name: padding_value(tokenizer, name) for name in tokenizer.model_input_names}
+
+
 def texts_of_columns(rows: Any, columns: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """(sentence,) or (sentence, second sentence) of each row. Raises DataError at the first that lacks."""
+    """(sentence,) or (sentence, second sentence) of each row."""
     roles = [role for role in ("primary", "secondary") if role in columns]
-    parts = [rows[columns[role]][:] for role in roles]
-    for role, part in zip(roles, parts, strict=True):
-        for row, value in enumerate(part):
-            if not isinstance(value, str):
-                raise DataError(
-                    f"dataset.data_keys.{role}={columns[role]} must hold text, found {value!r} in row {row}"
-                )
-    return list(zip(*parts, strict=True))
+    return list(zip(*(rows[columns[role]][:] for role in roles), strict=True))
 
 
 def random_feed(tokenizer: Any, shape: tuple[int, int], seed: int) -> Feed:
@@ -84,3 +93,46 @@ def by_length(lengths: Sequence[int]) -> list[str]:
     values = np.asarray(lengths)
     ranges = {int(q): (values[quarter == q].min(), values[quarter == q].max()) for q in np.unique(quarter)}
     return [f"{ranges[q][0]} to {ranges[q][1]} characters" for q in quarter.tolist()]
+
+
+def column_kinds(rows: Any) -> dict[str, str]:
+    """Column name to 'string', 'number', 'class' or 'other', from the table's own schema."""
+    kinds = {}
+    for name, feature in rows.features.items():
+        dtype = str(getattr(feature, "dtype", ""))
+        if type(feature).__name__ == "ClassLabel":
+            kinds[name] = "class"
+        elif dtype in {"string", "large_string", "string_view"}:
+            kinds[name] = "string"
+        elif dtype.startswith(("int", "uint", "float", "double", "bool")):
+            kinds[name] = "number"
+        else:
+            kinds[name] = "other"
+    return kinds
+
+
+def numbers(values: Sequence[Any], column: str) -> list[float]:
+    """Regression references. Raises DataError at the first value that is no number."""
+    for row, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise DataError(
+                f"dataset.ref_keys={column} must hold numbers for task.is_regression=true, "
+                f"found {value!r} in row {row}"
+            )
+    return [float(value) for value in values]
+
+
+def encode(tokenizer: Any, parts: Sequence[Sequence[str]], max_length: int | None) -> list[Feed]:
+    """Token ids of each row, unpadded: int64 [length] by input name.
+
+    parts: one column of sentences, or two of pairs. Longer rows are cut to `max_length`.
+    """
+    import numpy as np
+
+    limit = {"truncation": True, "max_length": max_length} if max_length else {}
+    encoding = tokenizer(*map(list, parts), **limit)
+    names = list(encoding.keys())
+    return [
+        {name: np.asarray(encoding[name][row], dtype=np.int64) for name in names}
+        for row in range(len(parts[0]))
+    ]

@@ -103,12 +103,11 @@ def quality(result: RunResult) -> str:
     if result.quality is None:
         return ""
     known = [metric for metric in result.quality.metrics if metric.difference is not None]
-    if known:
-        return f"{known[0].name} changes by {change(known[0])}"
+    parts = [f"{known[0].name} changes by {change(known[0])}"] if known else []
     agreement = result.quality.agreement
-    if agreement is None:
-        return ""
-    return f"{format_share(agreement.value)} of the answers stay the same"
+    if agreement is not None:
+        parts.append(f"{format_share(agreement.value)} of the answers stay the same")
+    return " and ".join(parts)
 
 
 def change(metric: MetricResult) -> str:

@@ -60,6 +60,17 @@ def save_model_config(directory, labels=("NEGATIVE", "POSITIVE")):
     (directory / "config.json").write_text(json.dumps(config))
 
 
+@pytest.fixture(scope="session")
+def write_tokenizer():
+    """Write the tokenizer over WORDS into a directory; gives the size of its vocabulary."""
+
+    def write(directory):
+        save_tokenizer(directory)
+        return len(SPECIAL) + len(WORDS)
+
+    return write
+
+
 @pytest.fixture
 def bare_model(tmp_path):
     """A checkpoint without real weights: enough for everything that does not run it."""

@@ -86,9 +86,17 @@ def test_a_dataset_without_labels_has_no_references(bare_model):
     assert examples(bare_model, table(text=["a"])).references() is None
 
 
-def test_text_that_is_no_text_is_named_with_its_row(bare_model):
-    with pytest.raises(DataError, match=r"must hold text, found None in row 1"):
-        examples(bare_model, table(text=["a", None], label=[0, 1]))
+def test_rows_without_text_are_left_out_and_named(bare_model):
+    found = examples(bare_model, table(text=["a", None, "b"], label=[0, 1, 1]))
+    assert found.failed == {1: "dataset.data_keys.primary=text, row 1: text is required, found None"}
+    assert found.texts() == ["a", "b"]
+    assert found.references() == [0, 1]
+    assert len(found.encoded()) == 2
+
+
+def test_without_any_text_no_row_can_be_used(bare_model):
+    with pytest.raises(DataError, match=r"no row can be used; .* row 0: text is required, found None"):
+        examples(bare_model, table(text=[None], label=[0]), primary="text")
 
 
 @pytest.mark.parametrize("text", ["", "🙂🙃", "x" * 100_000, "שלום עולם", "a\x00b\u202e", " \n\t "])
@@ -150,6 +158,8 @@ def test_a_label_map_excludes_regression():
     assert TextClassification(label_map={"a": "b"}).problems() == []
 
 
-def test_default_metrics_follow_the_kind():
-    assert TextClassification().default_metrics() == ["accuracy", "f1_macro"]
-    assert TextClassification(is_regression=True).default_metrics() == ["pearson", "spearmanr"]
+def test_default_metrics_follow_the_kind(bare_model):
+    assert examples(bare_model, table(text=["a"], label=[0])).default_metrics() == ["accuracy", "f1_macro"]
+    regression = TextClassification(is_regression=True)
+    rows = table(text=["a"], label=[0.5])
+    assert examples(bare_model, rows, task=regression).default_metrics() == ["pearson", "spearmanr"]

@@ -139,7 +139,8 @@ def test_the_first_metric_that_could_be_compared_is_told_with_its_interval():
     unknown = MetricResult("pearson", True, None, None, reason="all equal")
     metrics = [unknown, metric(low=-0.01, high=0.002), metric("f1_macro")]
     assert quality(result(**measured(metrics, 0.98))) == (
-        "accuracy changes by -0.40 pt (95% interval -1.00 pt to +0.20 pt)"
+        "accuracy changes by -0.40 pt (95% interval -1.00 pt to +0.20 pt) and 98.0% of the answers stay "
+        "the same"
     )
 
 

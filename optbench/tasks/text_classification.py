@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.columns import align_labels, is_generic, resolve_columns
+from optbench.columns import class_indices, no_text, readable, resolve_columns
 from optbench.components import Dataset, Examples, Kind, ModelSpec, Task, register
-from optbench.errors import DataError
 from optbench.tokenization import (
     batch_of,
     by_length,
+    column_kinds,
+    encode,
     load_tokenizer,
-    padding_value,
+    numbers,
+    padding_of,
     random_feed,
     texts_of_columns,
 )
@@ -61,13 +63,11 @@ class TextClassification(Task):
         """The label map with names as text: YAML reads 1 as a number."""
         return {str(name): str(label) for name, label in (self.label_map or {}).items()}
 
-    def default_metrics(self) -> list[str]:
-        """Accuracy and F1, or correlations."""
-        return ["pearson", "spearmanr"] if self.is_regression else ["accuracy", "f1_macro"]
-
     def examples(self, spec: ModelSpec, dataset: Dataset, rows: Any) -> TextExamples:
         """The rows, with columns resolved and labels aligned to the model's outputs."""
         columns, notes = resolve_columns(dataset, column_kinds(rows))
+        roles = [role for role in ("primary", "secondary") if role in columns]
+        rows, failed = readable(rows, {f"data_keys.{role}": columns[role] for role in roles}, no_text)
         references: list[Any] | None = None
         if "reference" in columns:
             values = rows[columns["reference"]][:]
@@ -77,7 +77,9 @@ class TextClassification(Task):
                 feature = rows.features[columns["reference"]]
                 references, note = class_indices(values, feature, spec, self.given_labels())
                 notes += note
-        return TextExamples(self, spec, rows, columns, references, notes)
+        examples = TextExamples(self, spec, rows, columns, references, notes)
+        examples.failed = failed
+        return examples
 
     def random_feed(self, spec: ModelSpec, shape: tuple[int, int], seed: int) -> Feed:
         """Seeded random token ids of exactly `shape`, nothing masked."""
@@ -85,8 +87,7 @@ class TextClassification(Task):
 
     def padding(self, spec: ModelSpec) -> dict[str, int]:
         """The tokenizer's own padding; attention stops before it."""
-        tokenizer = load_tokenizer(spec.directory)
-        return {name: padding_value(tokenizer, name) for name in tokenizer.model_input_names}
+        return padding_of(load_tokenizer(spec.directory))
 
 
 class TextExamples(Examples):
@@ -133,6 +134,10 @@ class TextExamples(Examples):
             return [float(row["logits"].reshape(-1)[0]) for row in outputs]
         return [int(row["logits"].argmax()) for row in outputs]
 
+    def default_metrics(self) -> list[str]:
+        """Accuracy and F1, or correlations."""
+        return ["pearson", "spearmanr"] if self.kind == "regression" else ["accuracy", "f1_macro"]
+
     def logits(self, outputs: Sequence[Mapping[str, Any]]) -> list[NDArray[np.float64]]:
         """One position a row: float64 [1, classes]; none for regression."""
         if self.kind == "regression":
@@ -151,78 +156,4 @@ class TextExamples(Examples):
         return [" | ".join(text) for text in self._texts]
 
     def _encode(self, texts: Sequence[Sequence[str]], max_length: int | None) -> list[Feed]:
-        import numpy as np
-
-        parts = [list(part) for part in zip(*texts, strict=True)]
-        limit = {"truncation": True, "max_length": max_length} if max_length else {}
-        encoding = self._tokenizer(*parts, **limit)
-        names = list(encoding.keys())
-        return [
-            {name: np.asarray(encoding[name][row], dtype=np.int64) for name in names}
-            for row in range(len(texts))
-        ]
-
-
-def column_kinds(rows: Any) -> dict[str, str]:
-    """Column name to 'string', 'number', 'class' or 'other', from the table's own schema."""
-    kinds = {}
-    for name, feature in rows.features.items():
-        dtype = str(getattr(feature, "dtype", ""))
-        if type(feature).__name__ == "ClassLabel":
-            kinds[name] = "class"
-        elif dtype in {"string", "large_string", "string_view"}:
-            kinds[name] = "string"
-        elif dtype.startswith(("int", "uint", "float", "double", "bool")):
-            kinds[name] = "number"
-        else:
-            kinds[name] = "other"
-    return kinds
-
-
-def numbers(values: Sequence[Any], column: str) -> list[float]:
-    """Regression references. Raises DataError at the first value that is no number."""
-    for row, value in enumerate(values):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise DataError(
-                f"dataset.ref_keys={column} must hold numbers for task.is_regression=true, "
-                f"found {value!r} in row {row}"
-            )
-    return [float(value) for value in values]
-
-
-def class_indices(
-    values: Sequence[Any], feature: Any, spec: ModelSpec, label_map: Mapping[str, str]
-) -> tuple[list[int], list[str]]:
-    """Model output index of each reference, and notes on what was assumed. Raises DataError."""
-    names = getattr(feature, "names", None)
-    if names:
-        known = [names[value] for value in values if value is not None and value >= 0]
-        if len(known) < len(values):
-            raise DataError(
-                f"{len(values) - len(known)} of {len(values)} rows have no label (null or -1), as "
-                "in test splits that keep their answers; choose another with dataset.eval_split="
-            )
-        values = known
-    elif all(isinstance(value, int) for value in values) and not label_map:
-        return plain_indices([int(value) for value in values], spec)
-    else:
-        values = [str(value) for value in values]
-        names = sorted(set(values))
-    index = align_labels(names, spec.labels, label_map)
-    notes = []
-    if is_generic(spec.labels):
-        notes.append(f"the model does not name its labels; taken in the order {', '.join(names)}")
-    return [index[value] for value in values], notes
-
-
-def plain_indices(values: list[int], spec: ModelSpec) -> tuple[list[int], list[str]]:
-    """Whole numbers as indices into the model's outputs. Raises DataError outside their range."""
-    outside = sorted({value for value in values if not 0 <= value < len(spec.labels)})
-    if outside:
-        raise DataError(
-            f"labels do not match: the dataset has {', '.join(map(str, sorted(set(values))))}; the "
-            f"model has {len(spec.labels)} outputs, {', '.join(spec.labels)}; say which is which "
-            "with +task.label_map={...}"
-        )
-    order = ", ".join(f"{position} = {label}" for position, label in enumerate(spec.labels))
-    return values, [f"the dataset does not name its labels; taken as {order}"]
+        return encode(self._tokenizer, [list(part) for part in zip(*texts, strict=True)], max_length)

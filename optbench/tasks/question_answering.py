@@ -1,0 +1,292 @@
+"""Extractive question answering: the piece of a context that answers a question (SQuAD v1 and v2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from optbench.columns import no_text, readable, require
+from optbench.components import Dataset, Examples, ModelSpec, Task, register
+from optbench.errors import ConfigError, DataError
+from optbench.quality.squad import SQUAD_METRICS, squad_statistics
+from optbench.tokenization import batch_of, by_length, load_fast_tokenizer, padding_of, random_feed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from optbench.components import Feed
+    from optbench.quality.rows import Statistics
+
+COLUMNS = {"question": "question", "context": "context", "reference": "answers"}
+LONGEST_WINDOW = 384
+
+
+@register("task", "question-answering")
+@dataclass
+class QuestionAnswering(Task):
+    """Questions, contexts and answers in SQuAD's columns; long contexts are read in overlapping windows.
+
+    Other column names: dataset.data_keys.primary (question) and secondary (context), dataset.ref_keys.
+    max_length: tokens of a window, question included; null takes 384 or the model's maximum.
+    doc_stride: tokens by which windows overlap. n_best: starts and ends that are combined.
+    max_answer_length: in tokens. no_answer: a question may have none (SQuAD v2); then an answer must beat
+    the score of none by more than null_threshold.
+    """
+
+    max_length: int | None = None
+    doc_stride: int = 128
+    n_best: int = 20
+    max_answer_length: int = 30
+    no_answer: bool = False
+    null_threshold: float = 0.0
+
+    model_class: ClassVar[str] = "AutoModelForQuestionAnswering"
+    export_task: ClassVar[str] = "question-answering"
+
+    def problems(self) -> list[str]:
+        """Ranges."""
+        found = [
+            f"{key} must be >= 1, got {getattr(self, key)}"
+            for key in ("doc_stride", "n_best", "max_answer_length")
+            if getattr(self, key) < 1
+        ]
+        if self.max_length is not None and self.max_length < 8:
+            found.append(f"max_length must be >= 8, got {self.max_length}")
+        return found
+
+    def supports(self, spec: ModelSpec) -> str | None:
+        """A text model."""
+        if spec.vocab_size is None:
+            return f"task=question-answering needs a text model, and {spec.model_type} has no vocabulary"
+        return None
+
+    def examples(self, spec: ModelSpec, dataset: Dataset, rows: Any) -> QuestionExamples:
+        """The rows, cut into windows."""
+        kinds = dict.fromkeys(rows.features, "column")
+        keys = dataset.data_keys
+        columns = {
+            "question": require(keys.primary or COLUMNS["question"], "data_keys.primary", kinds),
+            "context": require(keys.secondary or COLUMNS["context"], "data_keys.secondary", kinds),
+        }
+        reference = dataset.ref_keys[0] if dataset.ref_keys else COLUMNS["reference"]
+        notes = []
+        if dataset.ref_keys or reference in kinds:
+            columns["reference"] = require(reference, "ref_keys", kinds)
+        else:
+            notes.append("the dataset has no labels: agreement is reported, metrics are not")
+        return QuestionExamples(self, spec, rows, columns, notes)
+
+    def random_feed(self, spec: ModelSpec, shape: tuple[int, int], seed: int) -> Feed:
+        """Seeded random token ids of exactly `shape`, nothing masked."""
+        return random_feed(load_fast_tokenizer(spec.directory), shape, seed)
+
+    def padding(self, spec: ModelSpec) -> dict[str, int]:
+        """The tokenizer's own padding."""
+        return padding_of(load_fast_tokenizer(spec.directory))
+
+    def kept(self, feed: Feed, outputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+        """Start and end logits of the window's own tokens, padding left out."""
+        count = len(feed["input_ids"])
+        return {name: outputs[name][:count] for name in ("start_logits", "end_logits")}
+
+
+@dataclass(frozen=True)
+class Window:
+    """One input: its row, its encoding, and the context's characters of each token (null elsewhere)."""
+
+    row: int
+    encoding: Any
+    spans: list[tuple[int, int] | None]
+
+
+class QuestionExamples(Examples):
+    """Questions with their contexts; a reference is the tuple of accepted answers, empty where none is."""
+
+    kind = "structured"
+
+    def __init__(
+        self, task: QuestionAnswering, spec: ModelSpec, rows: Any, columns: dict[str, str], notes: list[str]
+    ) -> None:
+        super().__init__()
+        self.columns = columns
+        self.notes = notes
+        self.metrics = dict(SQUAD_METRICS)
+        self._task = task
+        self._tokenizer = load_fast_tokenizer(spec.directory)
+        needed = {"data_keys.primary": columns["question"], "data_keys.secondary": columns["context"]}
+        rows, self.failed = readable(rows, needed, no_text)
+        self._questions = [text.lstrip() for text in rows[columns["question"]][:]]
+        self._contexts = list(rows[columns["context"]][:])
+        self._references = None
+        if "reference" in columns:
+            values = rows[columns["reference"]][:]
+            self._references = [answers_of(value, number) for number, value in enumerate(values)]
+            self._require_answers()
+        limit = task.max_length or min(LONGEST_WINDOW, spec.max_length or LONGEST_WINDOW)
+        if spec.max_length is not None and limit > spec.max_length:
+            raise ConfigError(f"task.max_length must not exceed {spec.max_length}, the model's, got {limit}")
+        self._windows = self._cut_windows(range(len(self._questions)), limit)
+        if len(self._windows) > len(self._questions):
+            self.notes.append(f"{len(self._questions)} contexts were read in {len(self._windows)} windows")
+
+    def encoded(self) -> list[Feed]:
+        """Token ids of each window: int64 [length] by input name."""
+        return [self._feed(window) for window in self._windows]
+
+    def cut(self, shape: tuple[int, int], seed: int) -> Feed:
+        """`shape[0]` seeded rows, their first window cut and padded to `shape[1]` tokens."""
+        import numpy as np
+
+        batch, length = shape
+        chosen = np.random.default_rng(seed).integers(len(self._questions), size=batch)
+        encoding = self._tokenizer(
+            [self._questions[row] for row in chosen],
+            [self._contexts[row] for row in chosen],
+            truncation=True,
+            max_length=length,
+        )
+        feeds = [self._feed(Window(0, one, [])) for one in encoding.encodings]
+        return batch_of(feeds, self._tokenizer, length)
+
+    def references(self) -> list[Any] | None:
+        """Accepted answers of each question, or null."""
+        return self._references
+
+    def predictions(self, outputs: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """The answer to each question; empty where none is given."""
+        best: list[tuple[float, str]] = [(float("-inf"), "")] * len(self._questions)
+        nothing = [float("inf")] * len(self._questions)
+        for window, output in zip(self._windows, outputs, strict=True):
+            row = window.row
+            nothing[row] = min(nothing[row], float(output["start_logits"][0] + output["end_logits"][0]))
+            found = self._best_span(window, output["start_logits"], output["end_logits"])
+            if found is not None and found[0] > best[row][0]:
+                best[row] = (found[0], self._contexts[row][found[1] : found[2]])
+        if not self._task.no_answer:
+            return [text for _, text in best]
+        return [
+            "" if none - score > self._task.null_threshold else text
+            for (score, text), none in zip(best, nothing, strict=True)
+        ]
+
+    def default_metrics(self) -> list[str]:
+        """Exact match and F1."""
+        return list(SQUAD_METRICS)
+
+    def statistics(self, outputs: Sequence[Mapping[str, Any]]) -> Statistics:
+        """Exact match and F1 of each question."""
+        if self._references is None:
+            return {}
+        return squad_statistics(self._references, self.predictions(outputs))
+
+    def logits(self, outputs: Sequence[Mapping[str, Any]]) -> list[NDArray[np.float64]]:
+        """Start and end logits over the tokens of each question's first window: float64 [2, tokens]."""
+        import numpy as np
+
+        first: dict[int, NDArray[np.float64]] = {}
+        for window, output in zip(self._windows, outputs, strict=True):
+            if window.row not in first:
+                both = np.stack([output["start_logits"], output["end_logits"]])
+                first[window.row] = both.astype(np.float64)
+        return [first[row] for row in range(len(self._questions))]
+
+    def groups(self) -> dict[str, list[str]]:
+        """By the length of the context, and whether there is an answer."""
+        found = {"length": by_length([len(context) for context in self._contexts])}
+        if self._task.no_answer and self._references is not None:
+            found["class"] = ["has an answer" if known else "has none" for known in self._references]
+        return found
+
+    def texts(self) -> list[str]:
+        """The question, then its context."""
+        pairs = zip(self._questions, self._contexts, strict=True)
+        return [f"{question} | {context}" for question, context in pairs]
+
+    def _require_answers(self) -> None:
+        unanswered = [row for row, known in enumerate(self._references or []) if not known]
+        if unanswered and not self._task.no_answer:
+            raise DataError(
+                f"{len(unanswered)} questions have no answer, the first in row {unanswered[0]}; set "
+                "task.no_answer=true (SQuAD v2)"
+            )
+
+    def _cut_windows(self, chosen: Sequence[int], max_length: int) -> list[Window]:
+        windows = []
+        for row in chosen:
+            try:
+                encoding = self._tokenizer(
+                    self._questions[row],
+                    self._contexts[row],
+                    truncation="only_second",
+                    max_length=max_length,
+                    stride=min(self._task.doc_stride, max_length // 2),
+                    return_overflowing_tokens=True,
+                    return_offsets_mapping=True,
+                )
+            except Exception as error:  # the tokenizer's own kind, where a question fills the window
+                raise DataError(
+                    f"the question in row {row} leaves no room for its context in {max_length} tokens; raise "
+                    "task.max_length, or lower task.doc_stride"
+                ) from error
+            for one in encoding.encodings:
+                spans = [
+                    (int(start), int(end)) if part == 1 else None
+                    for (start, end), part in zip(one.offsets, one.sequence_ids, strict=True)
+                ]
+                windows.append(Window(row, one, spans))
+        return windows
+
+    def _feed(self, window: Window) -> Feed:
+        import numpy as np
+
+        parts = {
+            "input_ids": window.encoding.ids,
+            "attention_mask": window.encoding.attention_mask,
+            "token_type_ids": window.encoding.type_ids,
+        }
+        names = self._tokenizer.model_input_names
+        return {name: np.asarray(parts[name], dtype=np.int64) for name in names}
+
+    def _best_span(self, window: Window, starts: Any, ends: Any) -> tuple[float, int, int] | None:
+        """(score, first character, last character) of the best valid answer; null where there is none."""
+        spans, best = window.spans, None
+        candidates = [
+            range(len(spans)) if len(spans) <= self._task.n_best else top(side, self._task.n_best)
+            for side in (starts, ends)
+        ]
+        for start in candidates[0]:
+            first = spans[start]
+            if first is None:
+                continue
+            for end in candidates[1]:
+                last = spans[end]
+                if last is None or not start <= end < start + self._task.max_answer_length:
+                    continue
+                score = float(starts[start] + ends[end])
+                if best is None or score > best[0]:
+                    best = (score, first[0], last[1])
+        return best
+
+
+def top(values: Any, count: int) -> list[int]:
+    """Positions of the largest values, the largest first; ties in their order."""
+    import numpy as np
+
+    return [int(position) for position in np.argsort(-values, kind="stable")[:count]]
+
+
+def answers_of(value: Any, row: int) -> tuple[str, ...]:
+    """Accepted answers in SQuAD's form ({'text': [...]}), a list of text, or one text. Raises DataError."""
+    found = value.get("text") if isinstance(value, Mapping) else value
+    if isinstance(found, str):
+        found = [found] if found else []
+    if found is None:
+        found = []
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise DataError(
+            f"row {row} has no answers in a known form: {{'text': [...]}}, a list of text or a text is "
+            f"required, found {value!r}"
+        )
+    return tuple(dict.fromkeys(found))
