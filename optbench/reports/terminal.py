@@ -20,6 +20,7 @@ from optbench.records import (
     LoadPoint,
     MetricResult,
     Percentile,
+    QualityResult,
     RunResult,
     Trust,
     VariantResult,
@@ -32,6 +33,7 @@ from optbench.units import (
     format_ratio,
     format_seconds,
     format_share,
+    three_digits,
 )
 from optbench.verbosity import Verbosity, verbosity
 
@@ -94,6 +96,8 @@ class Terminal:
             for line in grade_lines(result.trust):
                 say(self._out, line, "bold" if result.trust and result.trust.grade == "poor" else None)
             self._out.print(result_table(result))
+            for line in group_lines(result.quality):
+                say(self._out, line)
             for note in result.notes:
                 say(self._out, f"note: {note}", "dim")
         if result.verdict is not None:
@@ -290,7 +294,37 @@ def quality_rows(result: RunResult) -> list[Row]:
     if quality.agreement is not None:
         flips = "" if quality.broken is None else f"{quality.broken} broken, {quality.fixed} fixed"
         rows.append((f"same answers of {quality.rows:,}", "", format_share(quality.agreement.value), flips))
+    return rows + drift_rows(quality)
+
+
+def drift_rows(quality: QualityResult) -> list[Row]:
+    """How far the outputs moved beneath the answers."""
+    rows: list[Row] = []
+    if quality.drift is not None:
+        mean, p99 = three_digits(quality.drift.kl_mean), three_digits(quality.drift.kl_p99)
+        rows.append(("KL divergence, mean", "", mean, f"p99 {p99}"))
+    if quality.vector_drift is not None:
+        found = quality.vector_drift
+        lowest = f"lowest {found.cosine_min:.4f}"
+        rows.append(("cosine to the baseline", "", f"{found.cosine_mean:.4f}", lowest))
+    errors = quality.calibration_error
+    if len(errors) == 2:
+        one, two = errors["baseline"], errors["candidate"]
+        rows.append(("calibration error", f"{one:.4f}", f"{two:.4f}", format_difference(two - one, True)))
     return rows
+
+
+SIGNIFICANT = 0.05
+
+
+def group_lines(quality: QualityResult | None) -> list[str]:
+    """Groups in which the leading metric changed beyond chance, whatever the average says."""
+    return [
+        f"{group.metric} of {group.by} {group.name}: "
+        f"{format_difference(group.difference.value, True)} on {group.rows:,} rows (p {group.p_value:.2g})"
+        for group in (quality.groups if quality is not None else [])
+        if group.p_value is not None and group.p_value < SIGNIFICANT and group.difference is not None
+    ]
 
 
 def metric_values(metric: MetricResult) -> tuple[str, str, str]:
