@@ -344,6 +344,9 @@ class Graph(Component):
 class Quantization(Component, ABC):
     """How weights or activations are made smaller."""
 
+    answers_depend_on_batch: ClassVar[bool] = False
+    """Whether activation scales are those of a whole batch, so that rows change each other's answers."""
+
     @abstractmethod
     def supports(self, spec: ModelSpec, backend: Backend) -> str | None:
         """None, or why such a model cannot be quantized so for this backend."""

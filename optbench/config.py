@@ -182,7 +182,8 @@ class QualityConfig(Component):
     """Which rows are evaluated, with which metrics, and how much worse is still good enough.
 
     metrics: names, or paths of `evaluate` modules; null takes the task's own.
-    max_eval_samples: evaluate a seeded sample of so many rows. batch_size: rows per forward pass.
+    max_eval_samples: evaluate a seeded sample of so many rows. batch_size: rows per forward pass; null
+    takes 16, or 1 where an answer depends on the rows beside it (dynamic quantization, given artifacts).
     max_failed_share: with more rows that cannot be read or encoded there is no verdict.
     margin: how much accuracy may be lost, as a share; the same setting as gates.max_accuracy_drop.
     """
@@ -190,7 +191,7 @@ class QualityConfig(Component):
     enabled: bool = True
     metrics: list[str] | None = None
     max_eval_samples: int | None = None
-    batch_size: int = 1
+    batch_size: int | None = None
     margin: float | None = None
     max_failed_share: float = 0.01
 

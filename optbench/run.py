@@ -33,6 +33,8 @@ from optbench.worker import Assignment, LoadReport
 
 PREDICTIONS_FILE = "predictions.parquet"
 VERDICT_CODES = {"NOT ASKED": 0, "SHIP": 0, "DO NOT SHIP": 1, "INCONCLUSIVE": 4}
+EVALUATION_BATCH = 16
+"""Figures in docs/decisions/0004."""
 COLD_CALLS = 5
 """Calls after the first one that a cold start makes before its peak memory is read."""
 
@@ -296,10 +298,15 @@ class Stages:
     def evaluation(self, name: str, examples: Child) -> Evaluation:
         """What a variant's evaluation reads and writes."""
         padding: dict[str, int] = examples.call("padding")
-        quality = self.config.quality
-        return Evaluation(
-            self.config.task, self.work / "rows.npz", self.work / name, quality.batch_size, padding
-        )
+        rows, size = self.work / "rows.npz", self.evaluation_batch(self.config.variants[name])
+        return Evaluation(self.config.task, rows, self.work / name, size, padding)
+
+    def evaluation_batch(self, variant: Variant) -> int:
+        """Rows that are evaluated together: sorted by length, a batch of them is hardly padded."""
+        if self.config.quality.batch_size is not None:
+            return self.config.quality.batch_size
+        alone = variant.quantization.answers_depend_on_batch or variant.artifact is not None
+        return 1 if alone else EVALUATION_BATCH
 
     def evaluators(self) -> int:
         """Processes that share the rows."""
@@ -325,7 +332,12 @@ class Stages:
             self.metrics,
             self.draft.directory / PREDICTIONS_FILE,
         )
-        self.draft.update(quality=replace(quality, evaluation_seconds=self.evaluation_seconds))
+        batches = {name: self.evaluation_batch(one) for name, one in self.config.variants.items()}
+        self.draft.update(
+            quality=replace(
+                quality, evaluation_seconds=self.evaluation_seconds, evaluation_batch_sizes=batches
+            )
+        )
 
 
 @contextlib.contextmanager

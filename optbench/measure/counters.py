@@ -14,6 +14,8 @@ from pathlib import Path
 from optbench.environment import cgroup_directories, read_text
 
 ROOT = Path("/")
+KERNEL_THREAD = 0x00200000
+"""PF_KTHREAD of linux/sched.h."""
 PROBE_LOOPS = 20_000
 """About one millisecond of interpreter work on a core of 2020 or later."""
 
@@ -86,10 +88,14 @@ def parse_swap(text: str) -> int | None:
 
 
 def parse_process(text: str, ticks: int) -> tuple[str, float] | None:
-    """(name, CPU seconds) from /proc/PID/stat; a name may hold spaces and parentheses."""
+    """(name, CPU seconds) from /proc/PID/stat; a name may hold spaces and parentheses.
+
+    Null for threads of the kernel: they wake up at ticks, so whole ticks are booked on them, and nobody
+    could stop them.
+    """
     head, _, tail = text.rpartition(")")
     fields = tail.split()
-    if len(fields) < 13 or "(" not in head:
+    if len(fields) < 13 or "(" not in head or int(fields[6]) & KERNEL_THREAD:
         return None
     return head.partition("(")[2], (int(fields[11]) + int(fields[12])) / ticks
 

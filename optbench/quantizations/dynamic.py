@@ -6,7 +6,7 @@ import fnmatch
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from optbench.components import Backend, ModelSpec, Quantization, component_name, register
 from optbench.environment import isa_flags
@@ -41,6 +41,8 @@ class DynamicQuantization(Quantization):
     per_channel: bool = True
     reduce_range: bool = False
     weight_type: WeightType = WeightType.auto
+
+    answers_depend_on_batch: ClassVar[bool] = True
 
     def supports(self, spec: ModelSpec, backend: Backend) -> str | None:
         """Only ONNX artifacts can be quantized this way."""

@@ -101,6 +101,7 @@ class QualityResult(Record, frozen=True):
     worst_rows: list[WorstRow] = msgspec.field(default_factory=list)
     failed_rows: int = 0
     evaluation_seconds: dict[str, float] = msgspec.field(default_factory=dict)
+    evaluation_batch_sizes: dict[str, int] = msgspec.field(default_factory=dict)
     notes: list[str] = msgspec.field(default_factory=list)
 
 
