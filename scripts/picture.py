@@ -2,13 +2,17 @@
 
 import argparse
 import io
+import re
 import sys
 from pathlib import Path
 
 from rich.console import Console
 
 from optbench.records import read_result
-from optbench.reports.terminal import result_table
+from optbench.reports.terminal import grade_lines, result_table
+
+FONT_FROM_ELSEWHERE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+"""A picture must not fetch anything; without the font any monospaced one serves."""
 
 
 def main() -> int:
@@ -19,14 +23,16 @@ def main() -> int:
     chosen = parser.parse_args()
     result = read_result(chosen.run)
     console = Console(record=True, width=96, file=io.StringIO(), force_terminal=True)
+    for line in grade_lines(result.trust):
+        console.print(line, highlight=False, markup=False)
     console.print(result_table(result))
     if result.verdict is not None:
         console.print()
         console.print(result.verdict.sentence, style="bold", highlight=False, markup=False)
     chosen.target.parent.mkdir(parents=True, exist_ok=True)
-    chosen.target.write_text(
-        console.export_svg(title=" ".join(["optbench", *result.command[1:]])), encoding="utf-8"
-    )
+    words = [word for word in result.command[1:] if not word.startswith("hydra.")]
+    drawn = console.export_svg(title=" ".join(["optbench", *words]))
+    chosen.target.write_text(FONT_FROM_ELSEWHERE.sub("", drawn), encoding="utf-8")
     return 0
 
 
