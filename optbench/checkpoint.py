@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,19 @@ def require_weights(directory: Path) -> None:
         raise DataError(
             f"model.path={directory} holds no weights: one of {', '.join(WEIGHT_PATTERNS)} is "
             f"required, found {describe(directory)}"
+        )
+
+
+def require_all_weights(directory: Path, model_class: str, missing: Collection[str]) -> None:
+    """Raise DataError if a checkpoint lacks weights of its model, which would be random then.
+
+    The pooler of a bare encoder does not count: token vectors do not pass through it.
+    """
+    lacking = sorted(name for name in missing if not name.startswith("pooler."))
+    if lacking:
+        raise DataError(
+            f"{directory} lacks {len(lacking)} weights for {model_class}, such as {lacking[0]}, which would "
+            "be random; give a checkpoint that was trained for this task"
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from optbench.checkpoint import require_all_weights
 from optbench.components import Quantization
 from optbench.errors import DataError
 
@@ -26,6 +27,7 @@ class Preparer:
 
         warnings.filterwarnings("ignore")
         try:
+            require_trained(source, task)
             main_export(
                 str(source),
                 output=target,
@@ -48,6 +50,15 @@ class Preparer:
                 if file.name != "optbench.json":
                     shutil.copy2(file, target / file.name)
         return details
+
+
+def require_trained(source: Path, task: str) -> None:
+    """Raise DataError where the exporter would fill in weights that the checkpoint lacks."""
+    from optimum.exporters.tasks import TasksManager
+
+    model_class = TasksManager.get_model_class_for_task(task, framework="pt", library="transformers")
+    _, loading = model_class.from_pretrained(source, local_files_only=True, output_loading_info=True)
+    require_all_weights(source, model_class.__name__, loading["missing_keys"])
 
 
 def opset_of(model: Path) -> int:

@@ -104,3 +104,11 @@ def test_hashes_follow_names_and_contents(directory):
     before = checkpoint.hash_files(checkpoint.weight_files(directory))
     (directory / "model.safetensors").write_bytes(b"other")
     assert checkpoint.hash_files(checkpoint.weight_files(directory)) != before
+
+
+def test_weights_that_would_be_random_are_refused(tmp_path):
+    missing = {"classifier.weight", "a.bias", "pooler.dense.weight"}
+    with pytest.raises(DataError, match=r"lacks 2 weights for AutoModel, such as a\.bias, which would be"):
+        checkpoint.require_all_weights(tmp_path, "AutoModel", missing)
+    checkpoint.require_all_weights(tmp_path, "AutoModel", {"pooler.dense.bias"})
+    checkpoint.require_all_weights(tmp_path, "AutoModel", set())

@@ -210,6 +210,8 @@ def test_a_checkpoint_without_a_trained_head_is_refused(place, capfd):
     arguments = ["model=pretrained", f"model.path={headless}", "quality=none", "hydra.run.dir=out"]
     assert main([*QUICK, *arguments]) == 2
     assert "which would be random" in capfd.readouterr().err
+    assert main([*QUICK, *arguments, "baseline=onnxruntime"]) == 2
+    assert "which would be random" in capfd.readouterr().err
 
 
 @needs_assets

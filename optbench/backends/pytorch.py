@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from optbench.checkpoint import require_all_weights
 from optbench.components import (
     Artifact,
     Backend,
@@ -77,11 +78,7 @@ class PyTorch(Backend):
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise DataError(f"{artifact.directory} cannot be loaded by PyTorch: {error}") from error
-        if missing := sorted(loading["missing_keys"]):
-            raise DataError(
-                f"{artifact.directory} lacks {len(missing)} weights of {type(model).__name__}, such as "
-                f"{missing[0]}, which would be random; give a checkpoint that was trained for this task"
-            )
+        require_all_weights(artifact.directory, options.model_class, loading["missing_keys"])
         return TorchSession(model.eval().to(self.device))
 
 
