@@ -14,7 +14,7 @@ from typing import Protocol
 from optbench import assemble, components, serving
 from optbench.artifacts import ArtifactStore
 from optbench.checkpoint import read_spec
-from optbench.components import Artifact, LoadOptions, ModelSpec
+from optbench.components import Artifact, LoadOptions, ModelSpec, Priority
 from optbench.config import InputSource, RunConfig, Scenario, Start, Variant
 from optbench.crew import Crew, Templates
 from optbench.draft import Draft
@@ -289,7 +289,9 @@ class Stages:
         One thread in each process, and a process on each core: it computes the same answers, sooner.
         """
         plan = self.evaluation(name, examples)
-        workers = WorkerGroup.of(self.evaluators(), lambda: crew.fresh(name, threads=1))
+        workers = WorkerGroup.of(
+            self.evaluators(), lambda: crew.fresh(name, threads=1, priority=Priority.normal)
+        )
         try:
             self.evaluation_seconds[name] = workers.evaluate(plan)
         finally:
