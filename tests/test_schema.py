@@ -43,6 +43,7 @@ def written():
 
 def test_a_written_result_fits_the_schema(schema, written):
     jsonschema.validate(written, schema)
+    assert set(written) <= set(schema["$defs"]["RunResult"]["properties"])
 
 
 def test_a_damaged_result_does_not_fit(schema, written):
