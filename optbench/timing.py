@@ -125,7 +125,7 @@ class Timing:
             return
         if noise.is_self_comparison(draft.result):
             floor = noise.floor_of(draft.result)
-            if floor is not None:
+            if floor is not None and self.is_undisturbed():
                 with contextlib.suppress(OSError):
                     noise.store(directory, draft.result, floor)
                     self.keep_idle(directory)
@@ -135,12 +135,16 @@ class Timing:
             found = replace(compared, noise_floor=floor.relative_difference)
             draft.update(comparisons={"candidate": found})
 
+    def is_undisturbed(self) -> bool:
+        """Whether this run shows the machine as it is when nothing else runs."""
+        trust = self.draft.result.trust
+        return trust is not None and trust.grade not in ("poor", "quick look")
+
     def keep_idle(self, directory: Path) -> None:
-        """Keep what this machine shows when idle, unless something disturbed it."""
+        """Keep what this machine shows when idle."""
         trust, environment = self.draft.result.trust, self.draft.result.environment
-        if trust is None or trust.grade in ("poor", "quick look"):
-            return
-        save_idle(directory, environment["machine"], self.threads_at_once(), idle_baseline(trust))
+        if trust is not None:
+            save_idle(directory, environment["machine"], self.threads_at_once(), idle_baseline(trust))
 
 
 def warmup_rule(config: RunConfig) -> WarmupRule:
