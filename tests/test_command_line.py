@@ -10,7 +10,7 @@ from optbench.cli import main
 from optbench.help import GROUPS, meaning
 from optbench.locations import conf_dir
 
-HEAVY = ("torch", "transformers", "onnxruntime", "datasets", "optimum", "sklearn", "pandas", "optuna")
+HEAVY = ("torch", "transformers", "onnxruntime", "datasets", "optimum", "sklearn", "scipy", "pandas", "optuna")
 PROBE = """
 import sys
 from optbench.cli import main

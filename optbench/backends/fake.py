@@ -16,11 +16,12 @@ from optbench.components import (
     WaitPolicy,
     register,
 )
-from optbench.measure.fake import FakeCalls, FakeRuntime
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from optbench.measure.fake import FakeCalls
 
 SHAPES = ("constant", "lognormal", "ar1", "drifting", "bimodal")
 
@@ -70,6 +71,8 @@ class Fake(Backend):
         import os
 
         import numpy as np
+
+        from optbench.measure.fake import FakeCalls, FakeRuntime
 
         runtime = FakeRuntime(self.call_seconds, self.shape, self.cv, self.offset_sd)  # type: ignore[arg-type]
         calls = FakeCalls(runtime, np.random.default_rng([self.seed, os.getpid()]))
