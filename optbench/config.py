@@ -82,16 +82,12 @@ class ServerConfig(Component):
     budget_seconds: float = 180.0
 
     def problems(self) -> list[str]:
-        """Ranges, and streams too short for the percentile."""
+        """Ranges."""
         found = at_least("budget_seconds", self.budget_seconds, 0)
         if self.bound_seconds is not None and self.bound_seconds <= 0:
             found.append(f"bound_seconds must be > 0, got {self.bound_seconds:g}")
         if not 0.5 <= self.percentile < 1:
             found.append(f"percentile must lie between 0.5 and 1, got {self.percentile:g}; p95 is 0.95")
-        elif (fewest := fewest_requests(self.percentile)) > self.requests:
-            found.append(
-                f"requests must be >= {fewest} for a percentile of {self.percentile:g}, got {self.requests}"
-            )
         if self.rates is not None and (not self.rates or min(self.rates) <= 0):
             found.append(f"rates must hold requests per second > 0, got {self.rates}; null searches")
         return found
@@ -144,7 +140,7 @@ class MeasureConfig(Component):
     timeout_seconds: float = 600.0
 
     def problems(self) -> list[str]:
-        """Ranges, and the order of the replicate counts."""
+        """Ranges, the order of the replicate counts, and streams too short for their percentile."""
         found = [
             *at_least("processes", self.processes, 1),
             *at_least("replicates", self.replicates, 1),
@@ -166,6 +162,13 @@ class MeasureConfig(Component):
                 f"processes must be 1 for scenario={self.scenario.value}, got {self.processes}; "
                 "use measure.scenario=throughput"
             )
+        if self.scenario is Scenario.server and 0.5 <= self.server.percentile < 1:
+            fewest = fewest_requests(self.server.percentile)
+            if fewest > self.server.requests:
+                found.append(
+                    f"server.requests must be >= {fewest} for a percentile of "
+                    f"{self.server.percentile:g}, got {self.server.requests}"
+                )
         if self.scenario is Scenario.server and not hasattr(os, "mkfifo"):
             found.append("scenario must be latency or throughput here: a server needs named pipes (POSIX)")
         if self.max_replicates < self.replicates:
