@@ -31,6 +31,7 @@ BOOT = (
 """Not `-m`: that would put the current directory first, where a folder may shadow a library."""
 
 PR_SET_PDEATHSIG = 1
+HIGHEST_PRIORITY = -20
 SINGLE_THREADED = {
     "OPENBLAS_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
@@ -214,6 +215,18 @@ def thread_count() -> int:
     import psutil
 
     return psutil.Process().num_threads()
+
+
+def raise_priority() -> None:
+    """Ask the scheduler to prefer this process; threads that start later inherit it. Needs privilege.
+
+    With two processes burning both cores, MiniLM int8 against float32 reads 1.72x as on the idle
+    machine, and 2.40x at normal priority (2 threads on 2 cores): threads that wait for one another
+    multiply every interruption.
+    """
+    if hasattr(os, "setpriority"):
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, HIGHEST_PRIORITY)
 
 
 class TemplateHost:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from optbench.components import Priority
 from optbench.config import RunConfig
 from optbench.crew import Crew
 from optbench.draft import Draft
@@ -22,9 +23,12 @@ from optbench.process import Child, start
 from optbench.records import Capacity, LoadPoint, ServerResult
 from optbench.storage import write_requests
 from optbench.timing import ShowsProgress, host_lock, warmup_rule
+from optbench.units import format_seconds
 from optbench.worker import RemoteWorker
 
 BOUND_FACTOR = 5.0
+MOST_LATENESS = 0.05
+"""Of the bound."""
 PIPE = "requests"
 
 
@@ -61,12 +65,13 @@ def serve(
     config: RunConfig, draft: Draft, display: ShowsProgress, crew: Crew, directory: Path, log: Path
 ) -> None:
     """Find the capacity of both variants; whatever was offered is kept, also when a worker dies."""
+    measure = config.measure
     plan, reason = plan_of(config, draft)
     offered, cpu_seconds = Offered(), list[float]()
     pipe = directory / PIPE
     os.mkfifo(pipe)
     try:
-        with load_generator(log) as generator, host_lock():
+        with load_generator(log, measure.priority is Priority.raised) as generator, host_lock():
 
             def started(name: str) -> ServedWorker:
                 return ServedWorker(crew.fresh(name, closed_loop=False), generator, pipe, cpu_seconds)
@@ -75,13 +80,14 @@ def serve(
     finally:
         if offered.trials:
             write_requests(draft.directory, offered.trials)
-            draft.update(server=server_result(plan, reason, offered, cpu_seconds))
+            found = server_result(plan, reason, offered, cpu_seconds)
+            draft.update(server=found, notes=[*draft.result.notes, *lateness_notes(found)])
 
 
 @contextlib.contextmanager
-def load_generator(log: Path) -> Iterator[Child]:
-    """A generator process."""
-    child = start("load generator", "optbench.loadgen:LoadGenerator", environment={}, log=log)
+def load_generator(log: Path, raised: bool) -> Iterator[Child]:
+    """A generator process; with a raised priority it goes before the workers."""
+    child = start("load generator", "optbench.loadgen:LoadGenerator", raised, environment={}, log=log)
     try:
         child.receive()
         yield child
@@ -142,6 +148,17 @@ def server_result(
         lateness_seconds=float(np.quantile(lateness, 0.99)),
         generator_cpu_share=sum(cpu_seconds) / max(1e-9, float(sum(spans))),
     )
+
+
+def lateness_notes(found: ServerResult) -> list[str]:
+    """A word on a generator that was late by more than a share of the bound: that counts as latency."""
+    if found.lateness_seconds <= MOST_LATENESS * found.bound_seconds:
+        return []
+    late = format_seconds(found.lateness_seconds)
+    return [
+        f"requests were sent up to {late} late (p99), which counts as latency; stop other work, or run as "
+        "root so that the load generator goes first"
+    ]
 
 
 def capacity_record(plan: ServerPlan, offered: Offered, name: str) -> Capacity:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 import os
@@ -18,12 +17,11 @@ from optbench.measure.counters import ProcessCounters, read_process_counters
 from optbench.measure.samples import Block
 from optbench.measure.schedule import WarmupRule, is_settled
 from optbench.outputs import ROW, Evaluation, longest, stack
-from optbench.process import Child
+from optbench.process import Child, raise_priority
 from optbench.ragged import Table, load_table, save_table
 
 ASLEEP_POLL_SECONDS = 0.0005
 ASLEEP_LIMIT_SECONDS = 0.5
-HIGHEST_PRIORITY = -20
 
 
 @dataclass(frozen=True)
@@ -221,18 +219,6 @@ def other_threads_running() -> bool:
         if state == b"R":
             return True
     return False
-
-
-def raise_priority() -> None:
-    """Ask the scheduler to prefer this process; threads that start later inherit it. Needs privilege.
-
-    With two processes burning both cores, MiniLM int8 against float32 reads 1.72x as on the idle
-    machine, and 2.40x at normal priority (2 threads on 2 cores): threads that wait for one another
-    multiply every interruption.
-    """
-    if hasattr(os, "setpriority"):
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, HIGHEST_PRIORITY)
 
 
 def niceness() -> int | None:

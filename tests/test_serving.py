@@ -13,8 +13,8 @@ import pytest
 from optbench.cli import main
 from optbench.loadgen import LoadGenerator
 from optbench.measure.md1 import md1_capacity
-from optbench.records import read_result
-from optbench.serving import round_up
+from optbench.records import ServerResult, read_result
+from optbench.serving import lateness_notes, round_up
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="named pipes and forks as on Linux")
 
@@ -174,3 +174,27 @@ def test_the_result_is_plain_json(place, fake):
     kept = json.loads((place / "out" / "result.json").read_text())
     assert kept["config"]["measure"]["server"]["arrivals"] == "poisson"
     assert kept["server"]["stopped_by"] == "fixed"
+
+
+@pytest.mark.parametrize(("lateness", "said"), [(0.0009, []), (0.0011, ["up to 1.10 ms late (p99)"])])
+def test_a_late_generator_is_told(lateness, said):
+    found = ServerResult(0.02, None, 0.95, "poisson", 300, 5, "precision", 1.0, {}, None, lateness, 0.01)
+    notes = lateness_notes(found)
+    assert len(notes) == len(said)
+    assert all(words in note for words, note in zip(said, notes, strict=True))
+
+
+@pytest.mark.parametrize("error", [None, PermissionError(1, "Operation not permitted")])
+def test_the_generator_goes_first_where_the_system_permits(monkeypatch, error):
+    asked = []
+
+    def sched_setscheduler(pid, policy, parameters):
+        asked.append((pid, policy, parameters.sched_priority))
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(os, "sched_setscheduler", sched_setscheduler)
+    LoadGenerator(raised=True)
+    assert asked == [(0, os.SCHED_FIFO, 1)]
+    LoadGenerator(raised=False)
+    assert len(asked) == 1
