@@ -93,6 +93,7 @@ def test_the_shipped_model_is_as_good_as_its_card_says():
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    torch.set_num_threads(1)
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
     model = AutoModelForSequenceClassification.from_pretrained(MODEL, dtype=torch.float32).eval()
     limit = {"truncation": True, "max_length": model.config.max_position_embeddings}
