@@ -11,6 +11,8 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import msgspec
+
 from optbench.measure.statistics import log_half_width
 from optbench.records import RunResult, VariantResult, write_atomically
 
@@ -85,6 +87,6 @@ def floor_file(directory: Path, result: RunResult) -> Path:
 def read(file: Path) -> list[NoiseFloor]:
     """The floors in a file; none where it is missing or damaged."""
     try:
-        return [NoiseFloor(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
+        return msgspec.json.decode(file.read_bytes(), type=list[NoiseFloor])
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError):
         return []

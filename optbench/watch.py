@@ -23,7 +23,7 @@ class Watcher:
 
     @contextlib.contextmanager
     def __call__(self, replicate: int, workers: Mapping[str, TimedWorker]) -> Iterator[None]:
-        """Read counters before and after; what a dead worker can no longer tell is left out."""
+        """Read counters before and after; a replicate that a worker did not survive is left out."""
         processes = process_counters(workers)
         before = read_host_counters()
         yield

@@ -92,7 +92,11 @@ def test_only_so_many_are_kept(tmp_path):
     assert kept[-1].taken_at == f"2026-01-{noise.KEPT_RUNS + 4:03}"
 
 
-@pytest.mark.parametrize("content", ["", "{", '[{"a": 1}]', "[1]", "3"])
+STRINGS = '[{"relative_difference": "0.03", "replicates": "5", "taken_at": "2026-01-01"}]'
+NULLS = '[{"relative_difference": null, "replicates": 5, "taken_at": null}]'
+
+
+@pytest.mark.parametrize("content", ["", "{", '[{"a": 1}]', "[1]", "3", STRINGS, NULLS])
 def test_a_damaged_file_holds_no_floor(tmp_path, content):
     keep(tmp_path, 0.03, 5, "2026-01-01")
     noise.floor_file(tmp_path, result()).write_text(content)

@@ -144,17 +144,13 @@ def read_host_counters(root: Path = ROOT) -> HostCounters:
 
 
 def read_process_counters(root: Path = ROOT) -> ProcessCounters:
-    """Switches of the calling process, summed over its living threads."""
-    totals = {"voluntary": 0, "nonvoluntary": 0}
-    tasks = list((root / "proc/self/task").glob("[0-9]*"))
-    for task in tasks:
+    """Switches of the calling process, summed over its living threads; null where no thread tells."""
+    totals: dict[str, int] = {}
+    for task in (root / "proc/self/task").glob("[0-9]*"):
         status = read_text(task / "status") or ""
-        for kind in totals:
-            match = re.search(rf"^{kind}_ctxt_switches:\s+(\d+)$", status, re.MULTILINE)
-            totals[kind] += int(match[1]) if match else 0
-    if not tasks:
-        return ProcessCounters(None, None)
-    return ProcessCounters(totals["voluntary"], totals["nonvoluntary"])
+        for kind, count in re.findall(r"^(\w+)_ctxt_switches:\s+(\d+)$", status, re.MULTILINE):
+            totals[kind] = totals.get(kind, 0) + int(count)
+    return ProcessCounters(totals.get("voluntary"), totals.get("nonvoluntary"))
 
 
 def process_cores(

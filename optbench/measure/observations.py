@@ -39,7 +39,7 @@ class ReplicateCounters:
 class Observations:
     """Plain numbers behind the signals; null where the machine does not offer them.
 
-    Shares are of one; drift is null unless it is significant.
+    Shares are of one; drift is zero unless it is significant, and null below three replicates.
     """
 
     others_cpu_cores: float | None = None
@@ -73,7 +73,9 @@ def observe(
     variants = samples.variants()
     seconds = [samples.counted_seconds(name) for name in variants]
     moved = drift(thetas)
-    significant = moved is not None and moved.p_value < SIGNIFICANT
+    drifted = None
+    if moved is not None:
+        drifted = abs(moved.relative_change) if moved.p_value < SIGNIFICANT else 0.0
     neighbours = [
         neighbour
         for counted in counters
@@ -87,7 +89,7 @@ def observe(
         involuntary_switches_per_second=mean_of(counters, switches_of),
         probe_spread=probe_spread([value for _, _, value in samples.probe_nanoseconds]),
         wall_over_cpu=max(waited(samples, name) for name in variants) if threads == 1 else None,
-        drift=abs(moved.relative_change) if moved is not None and significant else 0.0,
+        drift=drifted,
         replicate_sd=replicate_sd(thetas) if len(thetas) > 1 else None,
         frequency_change=frequency_change(counters),
         governor=governor,

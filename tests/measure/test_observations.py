@@ -75,6 +75,10 @@ def test_drift_counts_only_where_it_is_significant():
     assert seen(thetas=(0.1, 0.3, 0.1, 0.3)).drift == 0.0
 
 
+def test_two_replicates_tell_no_drift():
+    assert seen(thetas=(0.1, 0.3)).drift is None
+
+
 def test_the_spread_needs_two_replicates():
     assert seen(thetas=(0.7,)).replicate_sd is None
     assert seen(thetas=(0.7, 0.9)).replicate_sd == pytest.approx(np.std([0.7, 0.9], ddof=1))
