@@ -1,8 +1,8 @@
 """Artifacts: what is measured, made once, named by what it was made from, checked before each use.
 
-checkpoint -> export -> quantize. Every step's entry in the cache is keyed by the hash of what it read,
-its settings and the versions of the libraries that made it. An entry is written beside its place and
-renamed into it, under a lock, so a killed process leaves no half-made entry behind.
+checkpoint -> export -> optimize -> quantize. Every step's entry in the cache is keyed by the hash of
+what it read, its settings and the versions of the libraries that made it. An entry is written beside its
+place and renamed into it, under a lock, so a killed process leaves no half-made entry behind.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -22,19 +22,28 @@ from typing import Any
 from filelock import FileLock
 
 from optbench.checkpoint import hash_files, read_json, weight_files
-from optbench.components import Artifact, ModelSpec, Quantization
+from optbench.components import Artifact, Graph, ModelSpec, Quantization
 from optbench.errors import DataError
+from optbench.locations import MANIFEST
 from optbench.process import start
 from optbench.records import write_atomically
 
-MANIFEST = "optbench.json"
 EXPORT_LIBRARIES = ("torch", "transformers", "optimum", "optimum-onnx", "onnx")
+OPTIMIZE_LIBRARIES = ("onnxruntime", "onnx")
 QUANTIZE_LIBRARIES = ("onnxruntime", "onnx")
 
 
 def versions(names: tuple[str, ...]) -> dict[str, str]:
     """Versions of distributions, without importing them."""
     return {name: metadata.version(name) for name in names}
+
+
+@dataclass(frozen=True)
+class CalibrationRows:
+    """Encoded rows that a quantization looks at: where they lie, and what names them."""
+
+    path: Path
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -50,17 +59,17 @@ class ArtifactStore:
         size = sum(file.stat().st_size for file in files[:-1])
         return Artifact(spec.directory, "transformers", hash_files(files), size)
 
-    def existing(self, directory: Path, format: str) -> Artifact:
-        """A directory somebody else prepared, taken as it is. Raises DataError."""
-        files = onnx_files(directory) if format == "onnx" else weight_files(directory)
-        if not files:
-            wanted = "model.onnx" if format == "onnx" else "a transformers checkpoint"
-            raise DataError(
-                f"artifact={directory} must be a directory that holds {wanted}; check the path, and "
-                "rename a file such as model_quantized.onnx to model.onnx"
-            )
-        size = sum(file.stat().st_size for file in files)
-        return Artifact(directory, format, hash_files(files), size, {"given": True})
+    def existing(self, directory: Path, formats: Sequence[str]) -> Artifact:
+        """A directory somebody else prepared, in one of `formats`, taken as it is. Raises DataError."""
+        for format in formats:
+            if files := files_of(directory, format):
+                size = sum(file.stat().st_size for file in files)
+                return Artifact(directory, format, hash_files(files), size, {"given": True})
+        wanted = " or ".join(HOLDS[format] for format in formats)
+        raise DataError(
+            f"artifact={directory} must be a directory that holds {wanted}; check the path, and "
+            "rename a file such as model_quantized.onnx to model.onnx"
+        )
 
     def exported(self, source: Artifact, task: str, opset: int | None) -> Artifact:
         """The checkpoint as ONNX (float32), by optimum's exporter."""
@@ -78,34 +87,48 @@ class ArtifactStore:
 
         return self._entry(material, make)
 
-    def quantized(self, source: Artifact, quantization: Quantization) -> Artifact:
-        """The quantized twin of an ONNX artifact, complete with tokenizer and config."""
+    def optimized(self, source: Artifact, graph: Graph) -> Artifact:
+        """An ONNX artifact with its graph rewritten, complete with tokenizer and config."""
+        material = {
+            "step": "optimize",
+            "source": source.sha256,
+            "recipe": graph.recipe(),
+            "versions": versions(OPTIMIZE_LIBRARIES),
+        }
+
+        def make(target: Path) -> dict[str, Any]:
+            return run_apart(self.log, "optimize", "optimize", source.directory, target, graph)
+
+        return after(source, self._entry(material, make))
+
+    def quantized(
+        self, source: Artifact, quantization: Quantization, calibration: CalibrationRows | None = None
+    ) -> Artifact:
+        """The quantized twin of an artifact, complete with tokenizer and config."""
         material = {
             "step": "quantize",
             "source": source.sha256,
             "recipe": quantization.recipe(),
-            "versions": versions(QUANTIZE_LIBRARIES),
+            "calibration": None if calibration is None else calibration.fingerprint,
+            "versions": versions((*QUANTIZE_LIBRARIES, *quantization.packages)),
         }
+        rows = None if calibration is None else calibration.path
 
         def make(target: Path) -> dict[str, Any]:
-            return run_apart(self.log, "quantize", "quantize", source.directory, target, quantization)
+            return run_apart(self.log, "quantize", "quantize", source.directory, target, quantization, rows)
 
-        made = self._entry(material, make)
-        return replace(
-            made,
-            step_seconds={**source.step_seconds, **made.step_seconds},
-            from_cache=made.from_cache and source.from_cache,
-            details={**source.details, **made.details},
-        )
+        return after(source, self._entry(material, make, quantization.target_format or source.format))
 
-    def _entry(self, material: dict[str, Any], make: Callable[[Path], dict[str, Any]]) -> Artifact:
+    def _entry(
+        self, material: dict[str, Any], make: Callable[[Path], dict[str, Any]], format: str = "onnx"
+    ) -> Artifact:
         text = json.dumps(material, sort_keys=True)
         key = f"{material['step']}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
         entry = self.root / "artifacts" / key
         try:
             entry.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{entry}.lock"):
-                cached = read_entry(entry)
+                cached = read_entry(entry, format)
                 if cached is not None:
                     return replace(cached, from_cache=True)
                 with staging(entry) as place:
@@ -120,10 +143,20 @@ class ArtifactStore:
                 f"the artifact cache {entry.parent} cannot be written: {error}; free space there or "
                 "set OPTBENCH_CACHE_DIR to another folder"
             ) from error
-        made = read_entry(entry)
+        made = read_entry(entry, format)
         if made is None:
             raise DataError(f"the artifact cache entry {entry} changed while it was read")
         return made
+
+
+def after(source: Artifact, made: Artifact) -> Artifact:
+    """What was made of `source`, with the steps and facts of both."""
+    return replace(
+        made,
+        step_seconds={**source.step_seconds, **made.step_seconds},
+        from_cache=made.from_cache and (source.from_cache or not source.step_seconds),
+        details={**source.details, **made.details},
+    )
 
 
 @contextlib.contextmanager
@@ -145,7 +178,7 @@ def write_manifest(place: Path, material: dict[str, Any], details: dict[str, Any
     write_atomically(place / MANIFEST, json.dumps(manifest, indent=2).encode())
 
 
-def read_entry(entry: Path) -> Artifact | None:
+def read_entry(entry: Path, format: str = "onnx") -> Artifact | None:
     """The artifact of a cache entry whose files still have their hashes; else None."""
     if not (entry / MANIFEST).is_file():
         return None
@@ -154,12 +187,12 @@ def read_entry(entry: Path) -> Artifact | None:
         for name, expected in manifest["files"].items():
             if hash_files([entry / name]) != expected:
                 return None
-        files = onnx_files(entry)
+        files = files_of(entry, format)
         if not files:
             return None
         return Artifact(
             directory=entry,
-            format="onnx",
+            format=format,
             sha256=hash_files(files),
             size_bytes=sum(file.stat().st_size for file in files),
             details=manifest["details"],
@@ -169,12 +202,35 @@ def read_entry(entry: Path) -> Artifact | None:
         return None
 
 
+def files_of(directory: Path, format: str) -> list[Path]:
+    """The files that a format is made of; empty where the directory does not hold it."""
+    return FILES[format](directory)
+
+
+def openvino_files(directory: Path) -> list[Path]:
+    """model.xml and model.bin; empty where one of them lacks."""
+    files = [directory / "model.xml", directory / "model.bin"]
+    return files if all(file.is_file() for file in files) else []
+
+
 def onnx_files(directory: Path) -> list[Path]:
     """model.onnx and the external data beside it; empty where there is no model.onnx."""
     model = directory / "model.onnx"
     if not model.is_file():
         return []
     return [model, *sorted(directory.glob("model.onnx_data*"), key=lambda file: file.name)]
+
+
+FILES: dict[str, Callable[[Path], list[Path]]] = {
+    "transformers": weight_files,
+    "onnx": onnx_files,
+    "openvino": openvino_files,
+}
+HOLDS = {
+    "transformers": "a transformers checkpoint",
+    "onnx": "model.onnx",
+    "openvino": "model.xml and model.bin",
+}
 
 
 def tokenizer_hash(directory: Path) -> str:

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from optbench.checkpoint import require_all_weights
-from optbench.components import Quantization
+from optbench.components import Graph, Quantization
 from optbench.errors import DataError
+from optbench.locations import MANIFEST
+from optbench.ragged import load_table
 
 COMPANIONS = ("*.json", "*.txt", "*.model")
 
@@ -41,15 +43,30 @@ class Preparer:
             raise DataError(f"{source} cannot be exported to ONNX: {error}") from error
         return {"opset": opset_of(target / "model.onnx")}
 
-    def quantize(self, source: Path, target: Path, quantization: Quantization) -> dict[str, Any]:
-        """Write the quantized twin of `source`, with the files that belong to the model."""
+    def optimize(self, source: Path, target: Path, graph: Graph) -> dict[str, Any]:
+        """Write `source` with its graph rewritten, with the files that belong to the model."""
         with private_directory():
-            details = quantization.apply(source, target)
-        for pattern in COMPANIONS:
-            for file in source.glob(pattern):
-                if file.name != "optbench.json":
-                    shutil.copy2(file, target / file.name)
+            details = graph.apply(source, target)
+        copy_companions(source, target)
         return details
+
+    def quantize(
+        self, source: Path, target: Path, quantization: Quantization, calibration: Path | None
+    ) -> dict[str, Any]:
+        """Write the quantized twin of `source`, with the files that belong to the model."""
+        rows = [] if calibration is None else load_table(calibration)
+        with private_directory():
+            details = quantization.apply(source, target, rows)
+        copy_companions(source, target)
+        return details
+
+
+def copy_companions(source: Path, target: Path) -> None:
+    """Copy what belongs to a model beside its weights: config, tokenizer, image processor."""
+    for pattern in COMPANIONS:
+        for file in source.glob(pattern):
+            if file.name != MANIFEST:
+                shutil.copy2(file, target / file.name)
 
 
 def require_trained(source: Path, task: str) -> None:

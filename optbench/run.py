@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from optbench import assemble, components, serving
-from optbench.artifacts import ArtifactStore
+from optbench.artifacts import ArtifactStore, CalibrationRows
 from optbench.checkpoint import read_spec
-from optbench.components import Artifact, LoadOptions, ModelSpec, Priority
+from optbench.components import Artifact, LoadOptions, ModelSpec, Priority, Quantization
 from optbench.config import InputSource, RunConfig, Scenario, Start, Variant
 from optbench.crew import Crew, Templates
 from optbench.draft import Draft
@@ -133,7 +133,7 @@ class Stages:
             examples, opened = self.examples(spec)
         templates = self.templates()
         with self.stage("preparing the models", "preparation"):
-            artifacts = {name: self.artifact(name, spec) for name in self.config.variants}
+            artifacts = {name: self.artifact(name, spec, examples) for name in self.config.variants}
             crew = self.crew(artifacts, examples, templates)
         for name in self.config.variants:
             with self.stage(f"starting the {name} cold", f"cold start of the {name}"):
@@ -176,9 +176,16 @@ class Stages:
                 f"got {config.input_length}; set it with input_length={spec.max_length}"
             )
         reasons = [config.task.supports(spec)]
-        for variant in config.variants.values():
+        cautions: list[str] = []
+        for name, variant in config.variants.items():
+            for part in (variant.backend, variant.quantization):
+                if missing := part.missing_extra():
+                    raise missing
             reasons.append(variant.backend.supports(spec, variant.graph))
+            reasons.append(variant.graph.supports(spec, variant.backend))
             reasons.append(variant.quantization.supports(spec, variant.backend))
+            cautions += [f"{name}: {caution}" for caution in variant.quantization.cautions()]
+        self.draft.update(notes=cautions)
         if found := [reason for reason in reasons if reason]:
             raise Unsupported("\n".join(dict.fromkeys(found)))
         return spec
@@ -204,7 +211,7 @@ class Stages:
             metrics = config.quality.metrics if config.quality.enabled else []
             opened = child.call("open", config.quality.max_eval_samples, metrics)
             self.metrics = opened.metrics
-            self.draft.update(dataset=opened.record, notes=opened.notes)
+            self.draft.update(dataset=opened.record, notes=[*self.draft.result.notes, *opened.notes])
             child.call("write_rows", self.work / "rows.npz")
         shape = (config.batch_size, config.input_length)
         child.call("write_feeds", self.work / "feeds.npz", shape, from_rows)
@@ -222,20 +229,32 @@ class Stages:
             templates.get(name, variant.backend.imports, self.environment(variant))
         return templates
 
-    def artifact(self, name: str, spec: ModelSpec) -> Artifact:
+    def artifact(self, name: str, spec: ModelSpec, examples: Child) -> Artifact:
         """The files of one variant, prepared or found in the cache."""
         variant = self.config.variants[name]
         backend = variant.backend
         if variant.artifact is not None:
-            artifact = self.store.existing(Path(variant.artifact).expanduser(), backend.artifact_format)
-        else:
-            artifact = self.store.checkpoint(spec)
-            if backend.artifact_format == "onnx":
-                opset = getattr(backend, "opset", None)
-                artifact = self.store.exported(artifact, self.config.task.export_task, opset)
-            if variant.quantization.recipe() is not None:
-                artifact = self.store.quantized(artifact, variant.quantization)
+            return self.store.existing(Path(variant.artifact).expanduser(), backend.artifact_formats)
+        quantization = variant.quantization
+        artifact = self.store.checkpoint(spec)
+        if (quantization.source_format or backend.artifact_formats[0]) == "onnx":
+            opset = getattr(backend, "opset", None)
+            artifact = self.store.exported(artifact, self.config.task.export_task, opset)
+        if variant.graph.recipe() is not None:
+            artifact = self.store.optimized(artifact, variant.graph)
+        if quantization.target_format is not None:
+            artifact = self.store.quantized(artifact, quantization, self.calibration(quantization, examples))
         return artifact
+
+    def calibration(self, quantization: Quantization, examples: Child) -> CalibrationRows | None:
+        """Encoded rows for a quantization to look at, none of which is evaluated."""
+        count = quantization.calibration_rows()
+        if not count:
+            return None
+        path = self.work / f"calibration-{count}.npz"
+        drawn = examples.call("write_calibration", path, count)
+        self.draft.update(notes=list(dict.fromkeys([*self.draft.result.notes, *drawn.notes])))
+        return CalibrationRows(path, drawn.fingerprint)
 
     def threads(self, variant: Variant) -> int:
         """Threads of each process of a variant: its own, the run's, or its share of the cores."""
@@ -259,9 +278,10 @@ class Stages:
             options = LoadOptions(
                 threads=self.threads(variant),
                 wait_policy=measure.wait_policy,
-                graph_level=variant.graph.level,
+                graph_level=variant.graph.session_level,
                 model_class=self.config.task.model_class,
                 priority=measure.priority,
+                quantization=variant.quantization,
             )
             assignments[name] = Assignment(
                 variant.backend,

@@ -318,14 +318,14 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(tmp_path, work
 
 
 def test_an_entry_that_vanishes_while_it_is_read_is_an_error(store, workshop, checkpoint, monkeypatch):
-    monkeypatch.setattr(artifacts, "read_entry", lambda entry: None)
+    monkeypatch.setattr(artifacts, "read_entry", lambda *entry: None)
     with pytest.raises(DataError, match=r"cache entry .* changed while it was read"):
         store.exported(checkpoint, "text-classification", None)
 
 
 def test_an_existing_onnx_directory_is_taken_as_it_is(store, tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"graph")
-    found = store.existing(tmp_path, "onnx")
+    found = store.existing(tmp_path, ("onnx",))
     assert (found.directory, found.format, found.size_bytes) == (tmp_path, "onnx", 5)
     assert found.details == {"given": True}
     assert found.step_seconds == {}
@@ -334,11 +334,11 @@ def test_an_existing_onnx_directory_is_taken_as_it_is(store, tmp_path):
 
 def test_external_data_count_in_the_size_and_the_hash(store, tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"graph")
-    alone = store.existing(tmp_path, "onnx")
+    alone = store.existing(tmp_path, ("onnx",))
     (tmp_path / "model.onnx_data").write_bytes(b"weights")
     (tmp_path / "model.onnx_data_1").write_bytes(b"more")
     (tmp_path / "notes.bin").write_bytes(b"not weights")
-    whole = store.existing(tmp_path, "onnx")
+    whole = store.existing(tmp_path, ("onnx",))
     assert whole.size_bytes == len(b"graph" + b"weights" + b"more")
     assert whole.sha256 != alone.sha256
 
@@ -356,7 +356,7 @@ def test_external_data_of_an_entry_count_too(store):
 
 
 def test_an_existing_checkpoint_is_taken_as_it_is(store, bare_model):
-    found = store.existing(bare_model, "transformers")
+    found = store.existing(bare_model, ("transformers",))
     assert (found.format, found.size_bytes) == ("transformers", len(b"weights"))
 
 
@@ -366,4 +366,4 @@ def test_an_existing_checkpoint_is_taken_as_it_is(store, bare_model):
 def test_a_directory_without_a_model_is_refused(store, tmp_path, format, wanted):
     (tmp_path / "model_quantized.onnx").write_bytes(b"graph")
     with pytest.raises(DataError, match=rf"must be a directory that holds {wanted}.*rename"):
-        store.existing(tmp_path, format)
+        store.existing(tmp_path, (format,))

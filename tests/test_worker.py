@@ -29,7 +29,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 class Notebook(Backend):
     """A runtime that writes down what it is asked; its answer to a row is the sum of its ids."""
 
-    artifact_format: ClassVar[str] = "transformers"
+    artifact_formats: ClassVar[tuple[str, ...]] = ("transformers",)
     imports: ClassVar[tuple[str, ...]] = ("numpy",)
 
     def supports(self, spec, graph):

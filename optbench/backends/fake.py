@@ -43,7 +43,7 @@ class Fake(Backend):
     sleep: bool = False
     seed: int = 0
 
-    artifact_format: ClassVar[str] = "transformers"
+    artifact_formats: ClassVar[tuple[str, ...]] = ("transformers",)
     imports: ClassVar[tuple[str, ...]] = ("numpy",)
 
     def problems(self) -> list[str]:

@@ -46,7 +46,7 @@ class OnnxRuntime(Backend):
     opset: int | None = None
     optimization_level: int | None = None
 
-    artifact_format: ClassVar[str] = "onnx"
+    artifact_formats: ClassVar[tuple[str, ...]] = ("onnx",)
     imports: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     def problems(self) -> list[str]:
@@ -61,14 +61,14 @@ class OnnxRuntime(Backend):
 
     def supports(self, spec: ModelSpec, graph: Graph) -> str | None:
         """Two names for the graph level must not disagree."""
-        if self.optimization_level is None or graph.level == "default":
+        if self.optimization_level is None or graph.session_level == "default":
             return None
         named = OPTIMIZATION_LEVELS[self.optimization_level]
-        if named == graph.level:
+        if named == graph.session_level:
             return None
         return (
             f"backend.optimization_level={self.optimization_level} means graph={named}, but "
-            f"graph={graph.level} is set; drop one of the two"
+            f"graph={graph.session_level} is set; drop one of the two"
         )
 
     def environment(self, threads: int, wait_policy: WaitPolicy) -> dict[str, str]:

@@ -68,6 +68,26 @@ class ArtifactRecord(Record, frozen=True):
     details: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+class KernelReport(Record, frozen=True):
+    """What runs in integer kernels, told by the runtime after its own graph optimization.
+
+    nodes: of matrix products, convolutions and attention; integer_nodes: those computed in integers.
+    float_nodes: names of the others, at most 20 of them. weight_share: of the weights' elements, those
+    kept in integers of 8 bits or fewer. time_share: of the measured kernel time of `nodes`, that of
+    integer_nodes. leftover_qdq: quantize and dequantize nodes that no kernel absorbed.
+    kernel_seconds: of one call, by kernel, longest first.
+    """
+
+    nodes: int
+    integer_nodes: int
+    float_nodes: list[str] = msgspec.field(default_factory=list)
+    weight_share: float | None = None
+    time_share: float | None = None
+    leftover_qdq: int = 0
+    kernel_seconds: dict[str, float] = msgspec.field(default_factory=dict)
+    reason: str | None = None
+
+
 class VariantResult(Record, frozen=True):
     """Everything found out about one variant."""
 
@@ -81,6 +101,7 @@ class VariantResult(Record, frozen=True):
     cold_start: ColdStart | None = None
     latency: Latency | None = None
     throughput: Throughput | None = None
+    kernels: KernelReport | None = None
 
 
 class TimingRecord(Record, frozen=True):
