@@ -16,7 +16,7 @@ LAYERS = [
     {"measure", "quality"},
     {"components"},
     {"columns", "checkpoint", "tokenization", "config"},
-    {"torch_session"},
+    {"torch_session", "onnx_graphs"},
     {"models", "tasks", "datasets", "backends", "quantizations", "graphs"},
     {"demo"},
     {"outputs"},
