@@ -26,10 +26,10 @@ from optbench.locations import LOG_FILE, cache_directory
 from optbench.measure.procedure import Progress
 from optbench.outputs import Evaluation
 from optbench.process import Child, start
-from optbench.records import RunResult, replace
+from optbench.records import KernelReport, RunResult, replace
 from optbench.timing import Timing
 from optbench.verdict import judge
-from optbench.worker import Assignment, LoadReport
+from optbench.worker import Assignment, LoadReport, RemoteWorker
 
 PREDICTIONS_FILE = "predictions.parquet"
 VERDICT_CODES = {"NOT ASKED": 0, "SHIP": 0, "DO NOT SHIP": 1, "INCONCLUSIVE": 4}
@@ -297,11 +297,18 @@ class Stages:
         worker = crew.spawned(name)
         try:
             running = worker.settle(COLD_CALLS)
+            self.require_threads(name, worker.report)
+            found = assemble.variant_result(self.config.variants[name], artifact, worker.report, running)
+            self.draft.update(variants={**self.draft.result.variants, name: found})
+            if self.may_be_quantized(name):
+                self.draft.variant(name, kernels=kernels_or_reason(worker))
         finally:
             worker.close()
-        self.require_threads(name, worker.report)
-        found = assemble.variant_result(self.config.variants[name], artifact, worker.report, running)
-        self.draft.update(variants={**self.draft.result.variants, name: found})
+
+    def may_be_quantized(self, name: str) -> bool:
+        """Whether a variant claims to compute in integers, or nobody knows."""
+        variant = self.config.variants[name]
+        return variant.artifact is not None or variant.quantization.recipe() is not None
 
     def evaluate(self, name: str, crew: Crew, examples: Child) -> None:
         """Run all rows through a variant; the outputs wait in the working directory.
@@ -360,6 +367,14 @@ class Stages:
                 quality, evaluation_seconds=self.evaluation_seconds, evaluation_batch_sizes=batches
             )
         )
+
+
+def kernels_or_reason(worker: RemoteWorker) -> KernelReport | None:
+    """What runs in integer kernels; a look that fails costs its answer and not the run."""
+    try:
+        return worker.kernels()
+    except OptbenchError as error:
+        return KernelReport(0, 0, reason=f"the look at the kernels failed: {error}")
 
 
 @contextlib.contextmanager

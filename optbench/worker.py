@@ -19,6 +19,7 @@ from optbench.measure.schedule import WarmupRule, is_settled
 from optbench.outputs import ROW, Evaluation, longest, stack
 from optbench.process import Child, raise_priority
 from optbench.ragged import Table, load_table, save_table
+from optbench.records import KernelReport
 
 ASLEEP_POLL_SECONDS = 0.0005
 ASLEEP_LIMIT_SECONDS = 0.5
@@ -162,6 +163,12 @@ class VariantHost:
         self.time_block(0, 0, calls)
         return memory_bytes("VmHWM")
 
+    def kernels(self) -> KernelReport | None:
+        """What runs in integer kernels; loads the model once more, so memory must be read before."""
+        assignment = self._assignment
+        feed = load_table(assignment.feeds)[0]
+        return assignment.backend.kernels(assignment.artifact, assignment.options, feed)
+
     def evaluate(self, plan: Evaluation, part: int, parts: int) -> float:
         """Run every `parts`-th row from `part` on, by length; returns the seconds it took.
 
@@ -284,6 +291,11 @@ class RemoteWorker:
         """See VariantHost.settle."""
         peak: int | None = self.child.call("settle", calls, timeout=self._timeout)
         return peak
+
+    def kernels(self) -> KernelReport | None:
+        """See VariantHost.kernels."""
+        report: KernelReport | None = self.child.call("kernels", timeout=self._timeout)
+        return report
 
     def close(self) -> None:
         """End the process."""

@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from optbench.cli import main
-from optbench.records import read_result
+from optbench.errors import WorkerError
+from optbench.records import KernelReport, read_result
+from optbench.run import kernels_or_reason
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks and signals as on Linux")
 
@@ -262,3 +264,14 @@ def test_a_killed_coordinator_leaves_no_process_behind(long_run, place):
     assert alive == []
     assert read_result(result_file).status == "failed"
     assert "has not come to its end" in read_result(result_file).failure.message
+
+
+def test_a_look_at_the_kernels_that_fails_costs_its_answer_and_not_the_run():
+    class Worker:
+        def kernels(self):
+            raise WorkerError("the candidate process was ended by SIGSEGV")
+
+    found = kernels_or_reason(Worker())
+    assert found == KernelReport(
+        0, 0, reason="the look at the kernels failed: the candidate process was ended by SIGSEGV"
+    )

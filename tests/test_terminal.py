@@ -15,6 +15,7 @@ from optbench.records import (
     Failure,
     GateResult,
     Interval,
+    KernelReport,
     Latency,
     MetricResult,
     Percentile,
@@ -26,7 +27,15 @@ from optbench.records import (
     Verdict,
     replace,
 )
-from optbench.reports.terminal import Terminal, console, gate_line, label, quotient, result_table
+from optbench.reports.terminal import (
+    Terminal,
+    console,
+    gate_line,
+    kernel_lines,
+    label,
+    quotient,
+    result_table,
+)
 from optbench.units import MISSING_TEXT
 from optbench.verbosity import Verbosity
 
@@ -377,3 +386,29 @@ def test_names_and_reasons_in_the_table_are_shown_as_they_are(text):
     assert f"because {text}" in table
     assert f"for {text}" in table
     assert f"{text} dynamic" in table
+
+
+def with_kernels(kernels):
+    candidate = replace(RESULT.variants["candidate"], kernels=kernels)
+    return replace(RESULT, variants={**RESULT.variants, "candidate": candidate})
+
+
+def test_the_table_tells_how_many_products_run_in_integers():
+    result = with_kernels(KernelReport(36, 36, time_share=0.93))
+    assert "36 of 36, 93% of the time" in shown(result)
+    assert kernel_lines(result) == []
+
+
+def test_int8_that_is_mostly_float_is_said_so():
+    result = with_kernels(KernelReport(36, 12, float_nodes=["/layer.0/MatMul", "/layer.1/MatMul", "x"]))
+    (line,) = kernel_lines(result)
+    assert line == (
+        "candidate: dynamic is mostly float: 24 of 36 matrix products are not computed in integers, such as "
+        "/layer.0/MatMul, /layer.1/MatMul"
+    )
+
+
+def test_a_look_at_the_kernels_that_failed_says_why():
+    result = with_kernels(KernelReport(0, 0, reason="the look at the kernels failed: no memory"))
+    assert kernel_lines(result) == ["candidate: the look at the kernels failed: no memory"]
+    assert "products in integers" not in shown(result)

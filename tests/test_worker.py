@@ -19,6 +19,7 @@ from optbench.measure.samples import Block
 from optbench.measure.schedule import WarmupRule
 from optbench.outputs import Evaluation, load_outputs, stack
 from optbench.ragged import save_table
+from optbench.records import KernelReport
 from optbench.worker import Assignment, RemoteWorker, VariantHost, memory_bytes
 
 MS = 1_000_000
@@ -40,6 +41,9 @@ class Notebook(Backend):
 
     def load(self, artifact, options):
         return NotebookSession(options)
+
+    def kernels(self, artifact, options, feed):
+        return KernelReport(int(feed["input_ids"][0, 0]), 1)
 
 
 class NotebookSession:
@@ -343,3 +347,7 @@ def test_the_stand_in_passes_requests_on_with_the_timeout():
     ]
     remote.close()
     assert child.closed
+
+
+def test_the_kernels_are_those_of_the_first_timed_input(host):
+    assert host.kernels() == KernelReport(7, 1)

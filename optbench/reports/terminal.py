@@ -17,6 +17,7 @@ from optbench.measure.procedure import Progress
 from optbench.records import (
     Capacity,
     GateResult,
+    KernelReport,
     LoadPoint,
     MetricResult,
     Percentile,
@@ -96,7 +97,7 @@ class Terminal:
             for line in grade_lines(result.trust):
                 say(self._out, line, "bold" if result.trust and result.trust.grade == "poor" else None)
             self._out.print(result_table(result))
-            for line in group_lines(result.quality):
+            for line in kernel_lines(result) + group_lines(result.quality):
                 say(self._out, line)
             for note in result.notes:
                 say(self._out, f"note: {note}", "dim")
@@ -282,7 +283,36 @@ def footprint_rows(result: RunResult) -> list[Row]:
             for start in (one.cold_start, two.cold_start)
         ]
         rows.append(("cold start to first answer", *map(format_seconds, starts), quotient(*starts)))
+    kernels = [kernel_share(variant.kernels) for variant in (one, two)]
+    if any(kernels):
+        rows.append(("products in integers", *kernels, ""))
     return rows
+
+
+def kernel_share(kernels: KernelReport | None) -> str:
+    """How many of the matrix products are computed in integers, and their share of the time."""
+    if kernels is None or not kernels.nodes:
+        return ""
+    share = "" if kernels.time_share is None else f", {format_share(kernels.time_share, 0)} of the time"
+    return f"{kernels.integer_nodes} of {kernels.nodes}{share}"
+
+
+def kernel_lines(result: RunResult) -> list[str]:
+    """A variant that claims integers and mostly computes in float is told so."""
+    lines = []
+    for name, variant in result.variants.items():
+        kernels = variant.kernels
+        if kernels is None:
+            continue
+        if kernels.reason:
+            lines.append(f"{name}: {kernels.reason}")
+        if kernels.nodes and 2 * kernels.integer_nodes < kernels.nodes:
+            left = kernels.nodes - kernels.integer_nodes
+            lines.append(
+                f"{name}: {variant.quantization} is mostly float: {left} of {kernels.nodes} matrix products "
+                f"are not computed in integers, such as {', '.join(kernels.float_nodes[:2])}"
+            )
+    return lines
 
 
 def quality_rows(result: RunResult) -> list[Row]:
