@@ -19,13 +19,9 @@ from optbench.records import (
 from optbench.worker import LoadReport
 
 
-def variant_result(
-    variant: Variant, artifact: Artifact, report: LoadReport, highest_bytes: int | None
-) -> VariantResult:
-    """A variant as known after its cold start."""
+def variant_result(variant: Variant, artifact: Artifact, report: LoadReport) -> VariantResult:
+    """A variant as known after its first start."""
     seconds = artifact.step_seconds
-    memory = report.memory
-    peaks = [peak for peak in (memory.peak_loading, highest_bytes) if peak is not None]
     return VariantResult(
         backend=component_name(variant.backend),
         quantization=component_name(variant.quantization),
@@ -45,16 +41,22 @@ def variant_result(
             quantize_seconds=seconds.get("quantize"),
             from_cache=artifact.from_cache,
         ),
-        cold_start=ColdStart(
-            import_seconds=report.import_seconds,
-            load_seconds=report.load_seconds,
-            first_call_seconds=report.first_call_seconds,
-            memory_after_import_bytes=memory.after_import,
-            memory_after_load_bytes=memory.after_load,
-            peak_memory_bytes=max(peaks, default=None),
-            peak_running_memory_bytes=highest_bytes if memory.reset else None,
-            memory_reason=None if peaks else "this system does not tell a process its memory",
-        ),
+    )
+
+
+def cold_start(report: LoadReport, highest_bytes: int | None) -> ColdStart:
+    """Seconds and memory of a fresh interpreter; `highest_bytes` is its peak after some calls."""
+    memory = report.memory
+    peaks = [peak for peak in (memory.peak_loading, highest_bytes) if peak is not None]
+    return ColdStart(
+        import_seconds=report.import_seconds,
+        load_seconds=report.load_seconds,
+        first_call_seconds=report.first_call_seconds,
+        memory_after_import_bytes=memory.after_import,
+        memory_after_load_bytes=memory.after_load,
+        peak_memory_bytes=max(peaks, default=None),
+        peak_running_memory_bytes=highest_bytes if memory.reset else None,
+        memory_reason=None if peaks else "this system does not tell a process its memory",
     )
 
 

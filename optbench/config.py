@@ -56,6 +56,17 @@ class ArrivalKind(Enum):
     constant = "constant"
 
 
+class Objective(Enum):
+    """What Optuna looks at, in the order of `hydra.sweeper.direction`; see optbench.objectives."""
+
+    samples_per_second = "samples_per_second"
+    p95_seconds = "p95_seconds"
+    speedup = "speedup"
+    quality_loss = "quality_loss"
+    size_bytes = "size_bytes"
+    peak_memory_bytes = "peak_memory_bytes"
+
+
 def at_least(key: str, value: float | None, least: float, unit: str = "") -> list[str]:
     """A problem if `value` is given and below `least`."""
     if value is None or value >= least:
@@ -119,6 +130,7 @@ class MeasureConfig(Component):
     priority: raised lets workers go before all other work, so that neighbours disturb less; it needs root
     or CAP_SYS_NICE and is left out without. normal leaves it alone.
     timeout_seconds: a worker that does not answer for so long is ended.
+    cold_start: start each variant once in a fresh interpreter and report its load time and memory.
     """
 
     scenario: Scenario = Scenario.latency
@@ -138,6 +150,7 @@ class MeasureConfig(Component):
     wait_policy: WaitPolicy = WaitPolicy.runtime
     priority: Priority = Priority.raised
     timeout_seconds: float = 600.0
+    cold_start: bool = True
 
     def problems(self) -> list[str]:
         """Ranges, the order of the replicate counts, and streams too short for their percentile."""
@@ -288,6 +301,7 @@ class RunConfig(Component):
     batch_size, input_length: shape of the timed inputs, in rows and tokens.
     batch_sizes, input_lengths: points of a grid, with -m sweep=grid.
     seed: of inputs, row order, block order and resampling.
+    objectives: what a sweep's sampler looks at; hydra.sweeper.direction says which way each is better.
     """
 
     model: Model = MISSING
@@ -307,6 +321,9 @@ class RunConfig(Component):
     batch_sizes: list[int] | None = None
     input_lengths: list[int] | None = None
     seed: int = 0
+    objectives: list[Objective] = field(
+        default_factory=lambda: [Objective.samples_per_second, Objective.p95_seconds]
+    )
 
     def problems(self) -> list[str]:
         """Shape, threads and seed, and lists that only a sweep can walk."""

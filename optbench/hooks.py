@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -28,6 +28,9 @@ from optbench import components
 from optbench.config import RunConfig
 from optbench.errors import ConfigError, ResultError
 from optbench.records import RESULT_FILE, read_result
+
+if TYPE_CHECKING:
+    from optbench.crew import Templates
 
 ALL_POINTS_LIMIT = 64
 """Up to so many points of a sweep are composed one by one before the first runs; beyond, each value."""
@@ -49,6 +52,7 @@ class Session:
     exit_code = 0
     interrupted = False
     sweeping = False
+    templates: ClassVar[Templates | None] = None
     axes: ClassVar[frozenset[str]] = frozenset()
     """Keys that the running sweep varies; empty in processes that a launcher started."""
 
@@ -128,6 +132,9 @@ class RunHooks(Callback):
         if not Session.sweeping:
             return
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if Session.templates is not None:
+            Session.templates.close()
+            Session.templates = None
         Session.exit_code = 3
         Session.exit_code = sweep_exit_code(Path(str(config.hydra.sweep.dir)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -9,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -26,12 +28,13 @@ from optbench.records import RESULT_FILE
 from optbench.resolvers import register_resolvers
 from optbench.verbosity import Verbosity, verbosity
 
-FAILED = (0.0, float("inf"))
-"""Objectives of a point without numbers: Optuna refuses NaN, and a task must not raise."""
+if TYPE_CHECKING:
+    from optbench.crew import Templates
 
 
-def task(config: DictConfig) -> tuple[float, float]:
-    """One point: (samples per second, p95 seconds) of the candidate. Never raises on bad input."""
+def task(config: DictConfig) -> tuple[float, ...]:
+    """One point: its `objectives`, for the sampler of a sweep. Never raises on bad input."""
+    from optbench.objectives import objective
     from optbench.reports.terminal import Terminal
     from optbench.run import run
 
@@ -42,14 +45,25 @@ def task(config: DictConfig) -> tuple[float, float]:
     terminal = Terminal(title)
     if verbosity() is Verbosity.verbose:
         logging.getLogger().addHandler(logging.StreamHandler())
-    outcome = run(to_config(config), directory, terminal)
+    checked = to_config(config)
+    outcome = run(checked, directory, terminal, kept_templates(directory) if sweeping else None)
     if outcome.nothing_measured and outcome.error is not None and not sweeping:
         discard(directory)
         print_problems(ConfigError(*str(outcome.error).splitlines()))
     else:
         terminal.finish(outcome.result, directory / RESULT_FILE)
     Session.exit_code = outcome.exit_code
-    return outcome.objectives or FAILED
+    return tuple(objective(kind, outcome.result) for kind in checked.objectives)
+
+
+def kept_templates(directory: Path) -> Templates:
+    """The template processes that the points of a sweep share; they end with the sweep."""
+    from optbench.crew import Templates
+
+    if Session.templates is None:
+        Session.templates = Templates(directory.parent / LOG_FILE)
+        atexit.register(Session.templates.close)
+    return Session.templates
 
 
 def discard(directory: Path) -> None:

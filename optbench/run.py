@@ -66,35 +66,22 @@ class Outcome:
         return self.error.exit_code if isinstance(self.error, OptbenchError) else 130
 
     @property
-    def objectives(self) -> tuple[float, float] | None:
-        """(samples per second, p95 seconds) of the candidate; the mean stands in for a missing p95.
-
-        Of a server: samples per second within the latency bound, if they were looked for.
-        """
-        candidate = self.result.variants.get("candidate")
-        if candidate is None or candidate.throughput is None or candidate.latency is None:
-            return None
-        p95 = next(item.seconds for item in candidate.latency.percentiles if item.q == 0.95)
-        rate = candidate.throughput.samples_per_second.value
-        if self.result.server is not None and self.result.timing is not None:
-            capacity = self.result.server.variants["candidate"].requests_per_second
-            rate = rate if capacity is None else capacity.value * self.result.timing.batch_size
-        return rate, p95 or candidate.latency.mean_seconds
-
-    @property
     def nothing_measured(self) -> bool:
         """Whether the run ended before it had anything worth keeping."""
         return not self.result.variants
 
 
-def run(config: RunConfig, directory: Path, display: Display) -> Outcome:
-    """Run `config`; `result.json` in `directory` grows stage by stage. Raises nothing foreseeable."""
+def run(config: RunConfig, directory: Path, display: Display, templates: Templates | None = None) -> Outcome:
+    """Run `config`; `result.json` in `directory` grows stage by stage. Raises nothing foreseeable.
+
+    templates: kept by the caller for further runs; by default the run has its own.
+    """
     draft = Draft(config, directory)
     error: BaseException | None = None
     try:
         components.check(config)
         with contextlib.ExitStack() as stack:
-            Stages(config, draft, display, stack).all()
+            Stages(config, draft, display, stack, templates).all()
         draft.update(status="ok")
     except (OptbenchError, KeyboardInterrupt) as caught:
         error = caught
@@ -113,12 +100,18 @@ class Stages:
     """The steps of a run in their order."""
 
     def __init__(
-        self, config: RunConfig, draft: Draft, display: Display, stack: contextlib.ExitStack
+        self,
+        config: RunConfig,
+        draft: Draft,
+        display: Display,
+        stack: contextlib.ExitStack,
+        templates: Templates | None = None,
     ) -> None:
         self.config = config
         self.draft = draft
         self.display = display
         self.stack = stack
+        self.kept_templates = templates
         self.log = draft.directory / LOG_FILE
         self.work = Path(stack.enter_context(working_directory(draft.directory)))
         self.store = ArtifactStore(cache_directory(), self.log)
@@ -136,8 +129,9 @@ class Stages:
             artifacts = {name: self.artifact(name, spec, examples) for name in self.config.variants}
             crew = self.crew(artifacts, examples, templates)
         for name in self.config.variants:
-            with self.stage(f"starting the {name} cold", f"cold start of the {name}"):
-                self.cold(name, crew, artifacts[name])
+            kind = "cold start" if self.config.measure.cold_start else "start"
+            with self.stage(f"{kind} of the {name}", f"{kind} of the {name}"):
+                self.first_start(name, crew, artifacts[name])
         if opened is not None and self.config.quality.enabled:
             for name in self.config.variants:
                 with self.stage(f"evaluating the {name}", f"evaluation of the {name}"):
@@ -221,8 +215,10 @@ class Stages:
         """Template processes, importing while the models are prepared."""
         if self.config.measure.start is Start.spawn:
             return None
-        templates = Templates(self.log)
-        self.stack.callback(templates.close)
+        templates = self.kept_templates
+        if templates is None:
+            templates = Templates(self.log)
+            self.stack.callback(templates.close)
         for name, variant in self.config.variants.items():
             if not variant.backend.may_fork():
                 continue
@@ -292,13 +288,16 @@ class Stages:
             )
         return Crew(assignments, templates, self.log, measure.timeout_seconds, measure.processes)
 
-    def cold(self, name: str, crew: Crew, artifact: Artifact) -> None:
-        """Load and first call in a fresh interpreter, and the memory they take."""
-        worker = crew.spawned(name)
+    def first_start(self, name: str, crew: Crew, artifact: Artifact) -> None:
+        """What a variant is; in a fresh interpreter also its load, first call, and the memory they take."""
+        cold = self.config.measure.cold_start
+        worker = crew.spawned(name) if cold else crew.fresh(name)
         try:
             running = worker.settle(COLD_CALLS)
             self.require_threads(name, worker.report)
-            found = assemble.variant_result(self.config.variants[name], artifact, worker.report, running)
+            found = assemble.variant_result(self.config.variants[name], artifact, worker.report)
+            if cold:
+                found = replace(found, cold_start=assemble.cold_start(worker.report, running))
             self.draft.update(variants={**self.draft.result.variants, name: found})
             if self.may_be_quantized(name):
                 self.draft.variant(name, kernels=kernels_or_reason(worker))

@@ -22,7 +22,7 @@ LAYERS = [
     {"outputs"},
     {"storage", "worker", "preparation", "examples", "loadgen"},
     {"group"},
-    {"artifacts", "crew", "gates", "noise", "watch", "draft", "assemble"},
+    {"artifacts", "crew", "gates", "noise", "watch", "draft", "assemble", "objectives"},
     {"timing"},
     {"verdict", "serving"},
     {"run"},

@@ -14,8 +14,10 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from optbench import crew
 from optbench.cli import main
 from optbench.errors import WorkerError
+from optbench.process import Template
 from optbench.records import KernelReport, read_result
 from optbench.run import kernels_or_reason
 
@@ -172,6 +174,25 @@ def test_a_sweep_runs_every_point_through_the_grid_sampler(place, fake):
     assert shapes == {(1, 8), (1, 16), (2, 8), (2, 16)}
     optimization = (place / "sweep" / "optimization_results.yaml").read_text()
     assert "optuna" in optimization
+
+
+def test_without_a_cold_start_there_is_no_memory_and_all_the_rest(place, fake):
+    assert main([*fake, "measure.cold_start=false", "quality=none"]) == 0
+    result = read_result(place / "out")
+    assert [variant.cold_start for variant in result.variants.values()] == [None, None]
+    assert result.variants["candidate"].artifact is not None
+    assert result.comparison.speedup.value > 1
+    assert result.comparison.peak_memory_ratio is None
+
+
+@pytest.mark.slow
+def test_the_points_of_a_sweep_share_their_templates(place, fake, monkeypatch):
+    made = []
+    monkeypatch.setattr(crew, "Template", lambda *args: made.append(Template(*args)) or made[-1])
+    sweep = ["-m", *fake[:-4], *SHORT, "hydra.sweep.dir=sweep", "batch_size=1,2"]
+    assert main(sweep) == 0
+    assert len(made) == 1
+    assert made[0].has_ended()
 
 
 @pytest.mark.slow
