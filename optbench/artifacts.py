@@ -83,7 +83,7 @@ class ArtifactStore:
         }
 
         def make(target: Path) -> dict[str, Any]:
-            return run_apart(self.log, "export", "export", source.directory, target, task, opset)
+            return details_of(self.log, "export", "export", source.directory, target, task, opset)
 
         return self._entry(material, make)
 
@@ -97,7 +97,7 @@ class ArtifactStore:
         }
 
         def make(target: Path) -> dict[str, Any]:
-            return run_apart(self.log, "optimize", "optimize", source.directory, target, graph)
+            return details_of(self.log, "optimize", "optimize", source.directory, target, graph)
 
         return after(source, self._entry(material, make))
 
@@ -115,7 +115,7 @@ class ArtifactStore:
         rows = None if calibration is None else calibration.path
 
         def make(target: Path) -> dict[str, Any]:
-            return run_apart(self.log, "quantize", "quantize", source.directory, target, quantization, rows)
+            return details_of(self.log, "quantize", "quantize", source.directory, target, quantization, rows)
 
         return after(source, self._entry(material, make, quantization.target_format or source.format))
 
@@ -238,12 +238,17 @@ def tokenizer_hash(directory: Path) -> str:
     return hash_files([file for file in directory.glob("*.json") if file.is_file()])
 
 
-def run_apart(log: Path, name: str, method: str, *args: Any) -> dict[str, Any]:
+def details_of(log: Path, name: str, method: str, *args: Any) -> dict[str, Any]:
+    """What a step that writes files says of them."""
+    details: dict[str, Any] = run_apart(log, name, method, *args)
+    return details
+
+
+def run_apart(log: Path, name: str, method: str, *args: Any) -> Any:
     """Run one preparation step in a process of its own, in a private working directory."""
     child = start(name, "optbench.preparation:Preparer", environment={}, log=log)
     try:
         child.receive()
-        details: dict[str, Any] = child.call(method, *args)
-        return details
+        return child.call(method, *args)
     finally:
         child.close()

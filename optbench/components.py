@@ -410,6 +410,10 @@ class Quantization(Component, ABC):
         """What is known to go wrong with this recipe on this machine, one sentence each."""
         return []
 
+    def excluding(self, nodes: Sequence[str]) -> Quantization | None:
+        """The same recipe with these nodes of the graph left in floating point; null if it cannot."""
+        return None
+
     def apply(self, source: Path, target: Path, calibration: Sequence[Feed]) -> dict[str, Any]:
         """Write the quantized model of directory `source` to `target`; returns what was done.
 

@@ -98,7 +98,12 @@ class ExampleHost:
         return self._task.padding(self._spec)
 
     def score(
-        self, outputs: dict[str, Evaluation], parts: int, metrics: Sequence[str], target: Path
+        self,
+        outputs: dict[str, Evaluation],
+        parts: int,
+        metrics: Sequence[str],
+        target: Path,
+        comparisons: int = 1,
     ) -> QualityResult:
         """Compare the variants' outputs on all rows; writes the predictions, one row each."""
         examples = self._opened()
@@ -109,7 +114,8 @@ class ExampleHost:
         predictions = {name: answer.predictions for name, answer in answers.items()}
         write_predictions(target, rows.texts, rows.references, predictions)
         chosen = [metric_of(name, examples) for name in metrics]
-        result = compare_variants(rows, answers["baseline"], answers["candidate"], chosen, seed=self._seed)
+        sides = (answers["baseline"], answers["candidate"])
+        result = compare_variants(rows, *sides, chosen, seed=self._seed, comparisons=comparisons)
         return replace(result, notes=[*result.notes, *examples.notes], failed_rows=len(examples.failed))
 
     def _opened(self) -> Examples:

@@ -11,7 +11,7 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,6 +31,7 @@ from optbench.records import RESULT_FILE, read_result
 
 if TYPE_CHECKING:
     from optbench.crew import Templates
+    from optbench.tune import Search
 
 ALL_POINTS_LIMIT = 64
 """Up to so many points of a sweep are composed one by one before the first runs; beyond, each value."""
@@ -53,8 +54,19 @@ class Session:
     interrupted = False
     sweeping = False
     templates: ClassVar[Templates | None] = None
+    search: ClassVar[Search | None] = None
+    at_end: ClassVar[list[Callable[[], object]]] = []
+    """Called when the sweep's last point is done, in this order."""
     axes: ClassVar[frozenset[str]] = frozenset()
     """Keys that the running sweep varies; empty in processes that a launcher started."""
+
+    @classmethod
+    def reset(cls) -> None:
+        """As before the first run."""
+        cls.exit_code, cls.interrupted, cls.sweeping = 0, False, False
+        cls.templates = cls.search = None
+        cls.at_end = []
+        cls.axes = frozenset()
 
 
 def to_config(config: DictConfig) -> RunConfig:
@@ -132,10 +144,9 @@ class RunHooks(Callback):
         if not Session.sweeping:
             return
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        if Session.templates is not None:
-            Session.templates.close()
-            Session.templates = None
         Session.exit_code = 3
+        for finish in Session.at_end:
+            finish()
         Session.exit_code = sweep_exit_code(Path(str(config.hydra.sweep.dir)))
 
 

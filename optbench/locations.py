@@ -10,6 +10,9 @@ import platformdirs
 LOG_FILE = "optbench.log"
 """What libraries say, in the directory of each run."""
 
+ONNX_FILE = "model.onnx"
+"""The graph in a directory of format 'onnx'."""
+
 MANIFEST = "optbench.json"
 """In every prepared model's directory: what it was made from, and how."""
 

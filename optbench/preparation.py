@@ -9,13 +9,16 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optbench.checkpoint import require_all_weights
 from optbench.components import Graph, Quantization
 from optbench.errors import DataError
 from optbench.locations import MANIFEST
 from optbench.ragged import load_table
+
+if TYPE_CHECKING:
+    from optbench.sensitivity import Part
 
 COMPANIONS = ("*.json", "*.txt", "*.model")
 
@@ -59,6 +62,22 @@ class Preparer:
             details = quantization.apply(source, target, rows)
         copy_companions(source, target)
         return details
+
+    def rank(
+        self,
+        source: Path,
+        quantization: Quantization,
+        calibration: Path | None,
+        rows: Path,
+        limits: tuple[int, float],
+    ) -> list[Part]:
+        """Parts of the graph by the harm that quantizing them alone does; limits: rows, seconds."""
+        from optbench.sensitivity import rank
+
+        count, seconds = limits
+        seen = [] if calibration is None else load_table(calibration)
+        with private_directory():
+            return rank(source, quantization, seen, load_table(rows)[:count], seconds)
 
 
 def copy_companions(source: Path, target: Path) -> None:

@@ -231,15 +231,21 @@ class Stages:
         backend = variant.backend
         if variant.artifact is not None:
             return self.store.existing(Path(variant.artifact).expanduser(), backend.artifact_formats)
+        artifact = self.source(variant, spec)
         quantization = variant.quantization
+        if quantization.target_format is None:
+            return artifact
+        return self.store.quantized(artifact, quantization, self.calibration(quantization, examples))
+
+    def source(self, variant: Variant, spec: ModelSpec) -> Artifact:
+        """What a variant's quantization reads: the checkpoint, exported and rewritten as far as needed."""
+        backend, quantization = variant.backend, variant.quantization
         artifact = self.store.checkpoint(spec)
         if (quantization.source_format or backend.artifact_formats[0]) == "onnx":
             opset = getattr(backend, "opset", None)
             artifact = self.store.exported(artifact, self.config.task.export_task, opset)
         if variant.graph.recipe() is not None:
             artifact = self.store.optimized(artifact, variant.graph)
-        if quantization.target_format is not None:
-            artifact = self.store.quantized(artifact, quantization, self.calibration(quantization, examples))
         return artifact
 
     def calibration(self, quantization: Quantization, examples: Child) -> CalibrationRows | None:
@@ -359,6 +365,7 @@ class Stages:
             self.evaluators(),
             self.metrics,
             self.draft.directory / PREDICTIONS_FILE,
+            self.config.quality.comparisons,
         )
         batches = {name: self.evaluation_batch(one) for name, one in self.config.variants.items()}
         self.draft.update(

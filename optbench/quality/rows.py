@@ -76,7 +76,11 @@ class RowMetric:
 
 
 def compare_rows(
-    metric: RowMetric, baseline: FloatArray, candidate: FloatArray, seed: int
+    metric: RowMetric,
+    baseline: FloatArray,
+    candidate: FloatArray,
+    seed: int,
+    gate_level: float = GATE_LEVEL,
 ) -> tuple[MetricResult, str | None]:
     """One metric of both variants from their statistics [rows, statistics], and a note if one is due."""
     before, after = metric.of(baseline), metric.of(candidate)
@@ -101,7 +105,7 @@ def compare_rows(
         interval, reason = resampled(metric, baseline, candidate, seed)
     found = interval(LEVEL)
     difference = Estimate(after - before, found, None if found else reason)
-    return result(difference=difference, p_value=p_value, gate_interval=interval(GATE_LEVEL)), note
+    return result(difference=difference, p_value=p_value, gate_interval=interval(gate_level)), note
 
 
 def largest_effect(metric: RowMetric, statistics: FloatArray) -> float:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -74,6 +75,10 @@ class DynamicQuantization(Quantization):
             "reduce_range": self.reduce_range,
             "weight_type": self.chosen_weight_type().value,
         }
+
+    def excluding(self, nodes: Sequence[str]) -> DynamicQuantization:
+        """More of `node_exclusion`."""
+        return replace(self, node_exclusion=[*self.node_exclusion, *map(glob.escape, nodes)])
 
     def apply(self, source: Path, target: Path, calibration: Sequence[Feed] = ()) -> dict[str, Any]:
         """Quantize source/model.onnx to target/model.onnx. Raises DataError on unmatched names."""

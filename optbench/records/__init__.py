@@ -32,6 +32,7 @@ from optbench.records.result import (
     write_atomically,
     write_result,
 )
+from optbench.records.search import Choice, Stage, TunedPoint, TuneResult
 from optbench.records.speed import (
     ArtifactRecord,
     Capacity,
@@ -64,6 +65,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "ArtifactRecord",
     "Capacity",
+    "Choice",
     "ColdStart",
     "Comparison",
     "DatasetRecord",
@@ -89,10 +91,13 @@ __all__ = [
     "RunResult",
     "ServerResult",
     "Signal",
+    "Stage",
     "Status",
     "Throughput",
     "TimingRecord",
     "Trust",
+    "TuneResult",
+    "TunedPoint",
     "VariantResult",
     "VectorDrift",
     "Verdict",
