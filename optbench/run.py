@@ -170,13 +170,20 @@ class Stages:
         """The model's own facts, held against everything else. Raises ConfigError, Unsupported."""
         config = self.config
         spec = read_spec(config.model.resolve())
-        if config.task.has_length and spec.max_length is not None and config.input_length > spec.max_length:
-            raise ConfigError(
-                f"input_length must not exceed {spec.max_length}, the longest input of this model, "
-                f"got {config.input_length}; set it with input_length={spec.max_length}"
-            )
+        generated = config.task.generated_tokens or 0
+        if config.task.has_length and spec.max_length is not None:
+            longest = spec.max_length - generated
+            if config.input_length > longest:
+                new = f" less the {generated} new tokens" if generated else ""
+                raise ConfigError(
+                    f"input_length must not exceed {longest}, the longest input of this model{new}, "
+                    f"got {config.input_length}; set it with input_length={max(1, longest)}"
+                )
         reasons = [config.task.supports(spec)]
         for variant in config.variants.values():
+            if generated and not variant.backend.can_generate:
+                name = components.component_name(variant.backend)
+                reasons.append(f"backend={name} runs single forward passes, and this task generates tokens")
             reasons.append(variant.backend.supports(spec, variant.graph))
             reasons.append(variant.quantization.supports(spec, variant.backend))
         if found := [reason for reason in reasons if reason]:
@@ -262,6 +269,7 @@ class Stages:
                 graph_level=variant.graph.level,
                 model_class=self.config.task.model_class,
                 priority=measure.priority,
+                new_tokens=self.config.task.generated_tokens,
             )
             assignments[name] = Assignment(
                 variant.backend,
@@ -308,7 +316,7 @@ class Stages:
         if self.config.quality.batch_size is not None:
             return self.config.quality.batch_size
         alone = variant.quantization.answers_depend_on_batch or variant.artifact is not None
-        return 1 if alone else EVALUATION_BATCH
+        return 1 if alone else self.config.task.evaluation_batch_size or EVALUATION_BATCH
 
     def evaluators(self) -> int:
         """Processes that share the rows."""

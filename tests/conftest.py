@@ -71,6 +71,35 @@ def write_tokenizer():
     return write
 
 
+@pytest.fixture(scope="session")
+def write_plain_tokenizer():
+    """Write a tokenizer over WORDS that adds nothing, or a start token; gives its vocabulary's size."""
+
+    def write(directory, start):
+        from tokenizers import Tokenizer
+
+        save_tokenizer(directory)
+        file = directory / "tokenizer.json"
+        tokenizer = json.loads(file.read_text())
+        tokenizer["post_processor"] = None
+        if start:
+            begin = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+            special = {"[CLS]": {"id": "[CLS]", "ids": [SPECIAL.index("[CLS]")], "tokens": ["[CLS]"]}}
+            tokenizer["post_processor"] = {
+                "type": "TemplateProcessing",
+                "single": begin,
+                "pair": [*begin, {"Sequence": {"id": "B", "type_id": 1}}],
+                "special_tokens": special,
+            }
+        Tokenizer.from_str(json.dumps(tokenizer)).save(str(file))
+        names = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 64}
+        named = json.loads((directory / "tokenizer_config.json").read_text())
+        (directory / "tokenizer_config.json").write_text(json.dumps({**named, **names}))
+        return len(SPECIAL) + len(WORDS)
+
+    return write
+
+
 @pytest.fixture
 def bare_model(tmp_path):
     """A checkpoint without real weights: enough for everything that does not run it."""

@@ -15,10 +15,12 @@ from optbench.components import (
     Graph,
     LoadOptions,
     ModelSpec,
+    Session,
     WaitPolicy,
     register,
 )
 from optbench.errors import DataError
+from optbench.generation.pytorch import generating_torch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +39,7 @@ class PyTorch(Backend):
 
     artifact_format: ClassVar[str] = "transformers"
     imports: ClassVar[tuple[str, ...]] = ("torch", "transformers.models.auto.modeling_auto")
+    can_generate: ClassVar[bool] = True
 
     def problems(self) -> list[str]:
         """A device of another kind."""
@@ -60,7 +63,7 @@ class PyTorch(Backend):
             return {}
         return {"OMP_WAIT_POLICY": wait_policy.value.upper()}
 
-    def load(self, artifact: Artifact, options: LoadOptions) -> TorchSession:
+    def load(self, artifact: Artifact, options: LoadOptions) -> Session:
         """The checkpoint in eval mode and float32. Raises DataError."""
         import torch
         import transformers
@@ -79,7 +82,8 @@ class PyTorch(Backend):
         except (OSError, ValueError, RuntimeError) as error:
             raise DataError(f"{artifact.directory} cannot be loaded by PyTorch: {error}") from error
         require_all_weights(artifact.directory, options.model_class, loading["missing_keys"])
-        return TorchSession(model.eval().to(self.device))
+        session = TorchSession(model.eval().to(self.device))
+        return session if options.new_tokens is None else generating_torch(session, model, options.new_tokens)
 
 
 class TorchSession:
