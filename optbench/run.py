@@ -183,7 +183,7 @@ class Stages:
         for variant in config.variants.values():
             if generated and not variant.backend.can_generate:
                 name = components.component_name(variant.backend)
-                reasons.append(f"backend={name} runs single forward passes, and this task generates tokens")
+                reasons.append(f"backend={name} cannot generate tokens, and this task does; choose another")
             reasons.append(variant.backend.supports(spec, variant.graph))
             reasons.append(variant.quantization.supports(spec, variant.backend))
         if found := [reason for reason in reasons if reason]:

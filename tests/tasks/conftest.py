@@ -44,42 +44,6 @@ def build_bert(tmp_path_factory, write_tokenizer):
     return build
 
 
-CAUSAL = {
-    "gpt2": (
-        "GPT2LMHeadModel",
-        {"n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 2, "initializer_range": 0.4},
-    ),
-    "llama": (
-        "LlamaForCausalLM",
-        {
-            "max_position_embeddings": 64,
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "initializer_range": 0.4,
-        },
-    ),
-}
-
-
-@pytest.fixture(scope="session")
-def build_causal(tmp_path_factory, write_plain_tokenizer):
-    """Make a tiny causal language model of a family; Llama's tokenizer begins with a start token."""
-
-    def build(family):
-        directory = tmp_path_factory.mktemp("models") / family
-        directory.mkdir()
-        start = family == "llama"
-        size = write_plain_tokenizer(directory, start)
-        architecture, config = CAUSAL[family]
-        ids = {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0, "tie_word_embeddings": not start}
-        return save(directory, architecture, {"model_type": family, "vocab_size": size, **config, **ids})
-
-    return build
-
-
 @pytest.fixture(scope="session")
 def build_vit(tmp_path_factory):
     """Make a tiny ViT with a Pillow image processor."""
