@@ -29,8 +29,8 @@ class OnnxDecoder:
     """Runs with numpy arrays; nothing of the cache is copied between two steps.
 
     `InferenceSession.run` returns views of the runtime's own memory and takes contiguous arrays as they
-    are, so the outputs of a step are the inputs of the next. IO bindings and `run_with_ort_values` take
-    as long, or longer where the model is small: each value then costs a Python object more.
+    are, so the outputs of a step are the inputs of the next. `run_with_ort_values` and IO bindings take as
+    long, and longer where the model is small (figures in docs/methodology.md).
     """
 
     def __init__(self, session: Any) -> None:
