@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from optbench.components import Artifact, component_name
 from optbench.config import RunConfig, Start, Variant
-from optbench.measure import statistics
+from optbench.measure import phases, statistics
 from optbench.measure.procedure import Measured
 from optbench.records import (
     ArtifactRecord,
@@ -76,6 +76,7 @@ def timing_record(config: RunConfig, measured: Measured, start: Start) -> Timing
         stopped_by=measured.stopped_by or "failure",
         measuring_seconds=measured.measuring_seconds,
         starting_seconds=measured.starting_seconds,
+        new_tokens=config.task.generated_tokens,
     )
 
 
@@ -86,7 +87,12 @@ def comparison(measured: Measured, variants: Mapping[str, VariantResult]) -> Com
     cpu = statistics.log_ratios(samples, "baseline", "candidate", clock="cpu")
     sizes = {name: size_bytes(variant) for name, variant in variants.items()}
     peaks = {name: peak_memory_bytes(variant) for name, variant in variants.items()}
+    generated = variants["baseline"].generation
+    new_tokens = None if generated is None else generated.new_tokens
+    parts = phases.speedups(samples, "baseline", "candidate", new_tokens)
     return Comparison(
+        first_token_speedup=parts.first_token,
+        per_output_token_speedup=parts.per_output_token,
         speedup=statistics.ratio_estimate(wall),
         cpu_speedup=statistics.ratio_estimate(cpu),
         size_ratio=ratio(sizes["candidate"], sizes["baseline"]),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
@@ -159,6 +159,8 @@ class LoadOptions:
     quantization: for runtimes that quantize a module in memory (`Quantization.transform`).
     closed_loop: whether another variant is timed as soon as a call returns, so that threads must not
     go on waiting actively; else they wait as they ship.
+    new_tokens: of each call, which is then a whole generation (`optbench.generation`); null where a call
+    is one forward pass.
     """
 
     threads: int
@@ -168,6 +170,7 @@ class LoadOptions:
     closed_loop: bool = True
     priority: Priority = Priority.raised
     quantization: Quantization | None = None
+    new_tokens: int | None = None
 
 
 class Session(Protocol):
@@ -190,6 +193,14 @@ class Session(Protocol):
 
     def weights_bytes(self) -> int | None:
         """Bytes of the weights as loaded; null where the artifact's files are the weights."""
+
+
+@runtime_checkable
+class Generating(Protocol):
+    """A session whose calls have two phases: until the first token, and from there to the last."""
+
+    def take_first_tokens(self) -> list[int]:
+        """Nanoseconds from the start of a call to its first token, of each call since last asked."""
 
 
 @dataclass
@@ -238,6 +249,14 @@ class Task(Component, ABC):
 
     has_length: ClassVar[bool] = True
     """Whether input_length means anything: the inputs are sequences of tokens."""
+
+    evaluation_batch_size: ClassVar[int | None] = None
+    """Rows that are evaluated together unless the config says otherwise; null leaves it to the run."""
+
+    @property
+    def generated_tokens(self) -> int | None:
+        """New tokens that a timed call generates; null where a call is one forward pass."""
+        return None
 
     @abstractmethod
     def supports(self, spec: ModelSpec) -> str | None:
@@ -312,6 +331,12 @@ class Examples(ABC):
         """What each row contributes to `metrics`, by name; empty without references."""
         return {}
 
+    def against(
+        self, outputs: Sequence[Mapping[str, Any]], baseline: Sequence[Mapping[str, Any]]
+    ) -> Statistics:
+        """What each row contributes to `metrics` that hold a variant against the baseline's own answers."""
+        return {}
+
     def logits(self, outputs: Sequence[Mapping[str, Any]]) -> list[NDArray[np.float64]]:
         """Logits of each row [positions, classes], padding left out; empty where there are none."""
         return []
@@ -334,6 +359,9 @@ class Backend(Component, ABC):
 
     imports: ClassVar[tuple[str, ...]]
     """Modules that `load` needs; a worker imports them first, and the time is reported apart."""
+
+    can_generate: ClassVar[bool] = False
+    """Whether `load` heeds `LoadOptions.new_tokens`."""
 
     def may_fork(self) -> bool:
         """Whether workers may be forked from a process that has imported the runtime."""

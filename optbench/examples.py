@@ -107,7 +107,8 @@ class ExampleHost:
     ) -> QualityResult:
         """Compare the variants' outputs on all rows; writes the predictions, one row each."""
         examples = self._opened()
-        answers = {name: answers_of(examples, load_outputs(plan, parts)) for name, plan in outputs.items()}
+        found = {name: load_outputs(plan, parts) for name, plan in outputs.items()}
+        answers = {name: answers_of(examples, own, found["baseline"]) for name, own in found.items()}
         rows = Labelled(
             examples.kind, examples.references(), examples.texts(), examples.groups(), examples.metrics
         )
@@ -124,11 +125,13 @@ class ExampleHost:
         return self._examples
 
 
-def answers_of(examples: Examples, outputs: Sequence[dict[str, Any]]) -> Answers:
-    """What a variant answered."""
+def answers_of(
+    examples: Examples, outputs: Sequence[dict[str, Any]], baseline: Sequence[dict[str, Any]]
+) -> Answers:
+    """What a variant answered, also against the baseline's answers."""
     return Answers(
         examples.predictions(outputs),
-        examples.statistics(outputs),
+        {**examples.statistics(outputs), **examples.against(outputs, baseline)},
         examples.logits(outputs),
         examples.vectors(outputs),
     )

@@ -164,17 +164,26 @@ class Stages:
         """The model's own facts, held against everything else. Raises ConfigError, Unsupported."""
         config = self.config
         spec = read_spec(config.model.resolve())
-        if config.task.has_length and spec.max_length is not None and config.input_length > spec.max_length:
-            raise ConfigError(
-                f"input_length must not exceed {spec.max_length}, the longest input of this model, "
-                f"got {config.input_length}; set it with input_length={spec.max_length}"
-            )
+        generated = config.task.generated_tokens or 0
+        if config.task.has_length and spec.max_length is not None:
+            longest = spec.max_length - generated
+            if config.input_length > longest:
+                new = f" less the {generated} new tokens" if generated else ""
+                raise ConfigError(
+                    f"input_length must not exceed {longest}, the longest input of this model{new}, "
+                    f"got {config.input_length}; set it with input_length={max(1, longest)}"
+                )
         reasons = [config.task.supports(spec)]
         cautions: list[str] = []
         for name, variant in config.variants.items():
             for part in (variant.backend, variant.quantization):
                 if missing := part.missing_extra():
                     raise missing
+            if generated and not variant.backend.can_generate:
+                backend = components.component_name(variant.backend)
+                reasons.append(
+                    f"backend={backend} cannot generate tokens, and this task does; choose another"
+                )
             reasons.append(variant.backend.supports(spec, variant.graph))
             reasons.append(variant.graph.supports(spec, variant.backend))
             reasons.append(variant.quantization.supports(spec, variant.backend))
@@ -284,6 +293,7 @@ class Stages:
                 model_class=self.config.task.model_class,
                 priority=measure.priority,
                 quantization=variant.quantization,
+                new_tokens=self.config.task.generated_tokens,
             )
             assignments[name] = Assignment(
                 variant.backend,
@@ -340,7 +350,7 @@ class Stages:
         if self.config.quality.batch_size is not None:
             return self.config.quality.batch_size
         alone = variant.quantization.answers_depend_on_batch or variant.artifact is not None
-        return 1 if alone else EVALUATION_BATCH
+        return 1 if alone else self.config.task.evaluation_batch_size or EVALUATION_BATCH
 
     def evaluators(self) -> int:
         """Processes that share the rows."""

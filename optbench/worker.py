@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optbench.components import Artifact, Backend, LoadOptions, Priority, Session
+from optbench.components import Artifact, Backend, Generating, LoadOptions, Priority, Session
 from optbench.errors import WorkerError
 from optbench.measure.counters import ProcessCounters, read_process_counters
 from optbench.measure.samples import Block
@@ -119,6 +119,9 @@ class VariantHost:
         session, bound = self._loaded(), self._bound
         forward, synchronize, clock = session.forward, session.synchronize, time.perf_counter_ns
         feeds = [bound[(first_input + n) % len(bound)] for n in range(settling + counted)]
+        generating = session if isinstance(session, Generating) else None
+        if generating is not None:
+            generating.take_first_tokens()
         stamps: list[int] = []
         record = stamps.append
         started = time.monotonic_ns()
@@ -132,7 +135,8 @@ class VariantHost:
             record(clock() - before)
         cpu = time.process_time_ns() - cpu
         fall_asleep()
-        return Block(stamps, settling, cpu, started)
+        first_tokens = None if generating is None else generating.take_first_tokens()
+        return Block(stamps, settling, cpu, started, first_token_nanoseconds=first_tokens)
 
     def answer(self, requests: Path, count: int) -> tuple[list[int], list[int]]:
         """Answer `count` requests, a byte each in a named pipe, in their order; then sleep.

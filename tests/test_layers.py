@@ -15,7 +15,7 @@ LAYERS = [
     {"records", "environment", "ragged", "hub", "process"},
     {"measure", "quality"},
     {"components"},
-    {"columns", "checkpoint", "tokenization", "config"},
+    {"columns", "checkpoint", "tokenization", "config", "generation"},
     {"torch_session"},
     {"models", "tasks", "datasets", "backends", "quantizations", "graphs"},
     {"demo"},

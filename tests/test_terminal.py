@@ -14,11 +14,13 @@ from optbench.records import (
     Estimate,
     Failure,
     GateResult,
+    Generation,
     Interval,
     KernelReport,
     Latency,
     MetricResult,
     Percentile,
+    PhaseLatency,
     QualityResult,
     RunResult,
     Throughput,
@@ -141,6 +143,43 @@ def test_times_ratios_and_sizes_stand_in_their_cells():
     assert table["weights"] == ["5.00 MB", "2.00 MB", "40%"]
     assert table["peak memory"] == ["400 MB", "100 MB", "25%"]
     assert table["cold start to first answer"] == ["1.51 s", "1.50 s", "1.00x"]
+
+
+def generated(seconds, steps_seconds):
+    """A variant's phases: to the first token, and per token after it."""
+    phases = [
+        None
+        if value is None
+        else PhaseLatency(9, value, 0.0, value, value, [Percentile(0.5, value), Percentile(0.99, value)])
+        for value in (seconds, steps_seconds)
+    ]
+    return Generation(32, *phases, Estimate(3.2 / seconds))
+
+
+def test_phases_of_a_generation_have_rows_of_their_own():
+    result = change(RESULT, "baseline", generation=generated(0.008, 0.002))
+    result = change(result, "candidate", generation=generated(0.004, 0.0005))
+    compared = replace(
+        RESULT.comparison, first_token_speedup=Estimate(2.1), per_output_token_speedup=Estimate(4.2)
+    )
+    timing = replace(TIMING, new_tokens=32)
+    table = cells(replace(result, comparisons={"candidate": compared}, timing=timing))
+    assert table["first token, mean"] == ["8.00 ms", "4.00 ms", "2.10x as fast"]
+    assert table["first token, p50"] == ["8.00 ms", "4.00 ms", "2.00x"]
+    assert table["per output token, mean"] == ["2.00 ms", "500 µs", "4.20x as fast"]
+    assert table["output tokens"] == ["400/s", "800/s", "2.00x"]
+    assert not any(name.endswith("token, p99") for name in table)
+    assert shown(replace(result, timing=timing)).splitlines()[0].strip() == (
+        "batch 8 x 64 tokens + 32 new, 2 threads"
+    )
+
+
+def test_a_generation_of_one_token_has_no_time_per_output_token():
+    result = change(RESULT, "baseline", generation=generated(0.008, None))
+    result = change(result, "candidate", generation=generated(0.004, None))
+    table = cells(result)
+    assert table["first token, mean"] == ["8.00 ms", "4.00 ms", "2.00x"]
+    assert not any(name.startswith("per output token") for name in table)
 
 
 def test_a_missing_percentile_shows_its_reason():

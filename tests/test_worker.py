@@ -207,6 +207,20 @@ def test_each_call_waits_for_the_device_before_the_clock_is_read(host, monkeypat
     assert log == ["clock", "forward", "synchronize", "clock"] * 2
 
 
+def test_a_block_of_generating_calls_keeps_their_first_tokens(host, monkeypatch):
+    taken = [[99], [300, 60]]  # the first were left by calls outside of any block
+    monkeypatch.setattr(host.session, "take_first_tokens", lambda: taken.pop(0), raising=False)
+    use_clock(monkeypatch, [0, 500, 1000, 1250], cpu=[5, 100, 850])
+    block = host.time_block(0, settling=1, counted=1)
+    assert block.nanoseconds == [500, 250]
+    assert block.first_token_nanoseconds == [300, 60]
+
+
+def test_a_block_of_forward_passes_has_no_first_tokens(host, monkeypatch):
+    use_clock(monkeypatch, range(2), cpu=range(3))
+    assert host.time_block(0, settling=0, counted=1).first_token_nanoseconds is None
+
+
 def test_a_block_ends_when_the_runtime_is_asleep(host, monkeypatch):
     asleep = []
     use_clock(monkeypatch, range(2), cpu=range(3))

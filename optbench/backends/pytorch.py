@@ -6,7 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from optbench.components import Artifact, Backend, Graph, LoadOptions, ModelSpec, WaitPolicy, register
+from optbench.components import (
+    Artifact,
+    Backend,
+    Graph,
+    LoadOptions,
+    ModelSpec,
+    Session,
+    WaitPolicy,
+    register,
+)
+from optbench.generation.pytorch import generating_torch
 from optbench.torch_session import Attention, Precision, TorchSession, load_module, openmp_environment
 
 
@@ -28,6 +38,7 @@ class PyTorch(Backend):
 
     artifact_formats: ClassVar[tuple[str, ...]] = ("transformers",)
     imports: ClassVar[tuple[str, ...]] = ("torch", "transformers.models.auto.modeling_auto")
+    can_generate: ClassVar[bool] = True
 
     def problems(self) -> list[str]:
         """A device of another kind, two ways to the same precision."""
@@ -55,7 +66,10 @@ class PyTorch(Backend):
         """OpenMP's waiting is decided when its library is loaded."""
         return openmp_environment(wait_policy)
 
-    def load(self, artifact: Artifact, options: LoadOptions) -> TorchSession:
+    def load(self, artifact: Artifact, options: LoadOptions) -> Session:
         """The checkpoint in eval mode. Raises DataError."""
         module = load_module(artifact, options, self.device, self.precision, self.attention)
-        return TorchSession(module, autocast=self.autocast)
+        session = TorchSession(module, autocast=self.autocast)
+        return (
+            session if options.new_tokens is None else generating_torch(session, module, options.new_tokens)
+        )
