@@ -21,7 +21,7 @@ LAYERS = [
     {"demo"},
     {"outputs"},
     {"storage", "worker", "preparation", "examples", "loadgen"},
-    {"group"},
+    {"group", "entries"},
     {"artifacts", "crew", "gates", "noise", "watch", "draft", "assemble"},
     {"timing"},
     {"verdict", "serving"},
