@@ -45,8 +45,8 @@ ROOT_USER = 0
 class Manifest(Record, frozen=True):
     """How an entry came to be: what decides its key, what was done, and the SHA-256 of each file.
 
-    history: `made_from` of the steps before, first step first. model: directory of the checkpoint.
-    made_at: seconds since 1970.
+    history: `made_from` of the steps before, first step first. model: directory of the checkpoint, or its
+    name in a model that was handed over. base_model: its hub name, if known. made_at: seconds since 1970.
     """
 
     made_from: dict[str, Any]
@@ -55,6 +55,7 @@ class Manifest(Record, frozen=True):
     files: dict[str, str]
     history: list[dict[str, Any]] = msgspec.field(default_factory=list)
     model: str = ""
+    base_model: str | None = None
     made_at: float = 0.0
 
 
@@ -200,7 +201,7 @@ def write_manifest(
 ) -> Manifest:
     """Write what an entry was made from beside its files, and the hash of each of them."""
     files = {name: hash_file(made / name) for name in names_below(made)}
-    manifest = Manifest(material, details, seconds, files, history or [], model, time.time())
+    manifest = Manifest(material, details, seconds, files, history or [], model, made_at=time.time())
     write_atomically(made / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     return manifest
 
