@@ -140,6 +140,8 @@ class Artifact:
     format: 'transformers' (a checkpoint directory), 'onnx' (a directory that holds model.onnx) or
         'openvino' (one that holds model.xml and model.bin).
     step_seconds: seconds by preparation step, such as {'export': 3.1, 'quantize': 0.9}.
+    model: directory of the checkpoint that all began with; empty where it is not known.
+    history: what each step read and did, first step first. notes: what the reader of a result should know.
     """
 
     directory: Path
@@ -149,6 +151,9 @@ class Artifact:
     details: dict[str, Any] = field(default_factory=dict)
     step_seconds: dict[str, float] = field(default_factory=dict)
     from_cache: bool = False
+    model: str = ""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -35,4 +35,4 @@ def package_file(name: str) -> Path:
 def cache_directory() -> Path:
     """Where models and artifacts are kept: $OPTBENCH_CACHE_DIR, else the user's cache folder."""
     override = os.environ.get("OPTBENCH_CACHE_DIR")
-    return Path(override).expanduser() if override else platformdirs.user_cache_path("optbench")
+    return Path(override).expanduser().absolute() if override else platformdirs.user_cache_path("optbench")

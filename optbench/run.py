@@ -115,6 +115,7 @@ class Stages:
         self.log = draft.directory / LOG_FILE
         self.work = Path(stack.enter_context(working_directory(draft.directory)))
         self.store = ArtifactStore(cache_directory(), self.log)
+        stack.callback(self.store.close)
         self.metrics: list[str] = []
         self.evaluation_seconds: dict[str, float] = {}
 
@@ -127,6 +128,8 @@ class Stages:
         templates = self.templates()
         with self.stage("preparing the models", "preparation"):
             artifacts = {name: self.artifact(name, spec, examples) for name in self.config.variants}
+            found = [note for artifact in artifacts.values() for note in artifact.notes]
+            self.draft.update(notes=list(dict.fromkeys([*self.draft.result.notes, *found])))
             crew = self.crew(artifacts, examples, templates)
         for name in self.config.variants:
             kind = "cold start" if self.config.measure.cold_start else "start"
