@@ -327,6 +327,11 @@ class RunConfig(Component):
                 "gates.min_requests_per_second must go with measure.scenario=server, got scenario="
                 f"{scenario.value}; set measure=server"
             )
+        if self.dataset.streaming and self.quality.max_eval_samples is None:
+            found.append(
+                "quality.max_eval_samples must be set with dataset.streaming=true: so many rows of the "
+                "stream are drawn and kept; set it with quality.max_eval_samples=5000"
+            )
         margins = {self.quality.margin, self.gates.max_accuracy_drop} - {None}
         if len(margins) > 1:
             found.append(

@@ -49,6 +49,7 @@ class ExampleHost:
         self._examples: Examples | None = None
         self._evaluated: Any = None
         self._left: Any = None
+        self._available = 0
 
     def open(self, max_samples: int | None, metrics: Sequence[str] | None) -> Opened:
         """Load the evaluation rows in a seeded order; without `metrics` the task's own are taken.
@@ -56,20 +57,12 @@ class ExampleHost:
         Raises DataError, ConfigError.
         """
         dataset = self._dataset
-        rows = dataset.load(dataset.eval_split)
-        available = len(rows)
-        if max_samples is not None and max_samples > available:
-            raise ConfigError(
-                f"quality.max_eval_samples must not exceed the {available} rows of {dataset.path} "
-                f"split {dataset.eval_split}, got {max_samples}; lower it or leave it out"
-            )
-        shuffled, count = rows.shuffle(seed=self._seed), max_samples or available
-        rows, self._left = shuffled.select(range(count)), shuffled.select(list(range(count, available)))
-        self._evaluated = rows
+        rows, read = self._draw(max_samples)
         examples = self._task.examples(self._spec, dataset, rows)
         metrics = examples.default_metrics() if metrics is None else metrics
         check_metrics(metrics, examples)
-        self._examples = examples
+        self._examples, self._evaluated = examples, rows
+        examples.notes += read
         if examples.failed:
             first = next(iter(examples.failed.values()))
             count = len(examples.failed)
@@ -79,12 +72,33 @@ class ExampleHost:
             name=getattr(dataset, "name", None),
             split=dataset.eval_split,
             rows=len(examples.texts()),
-            rows_available=available,
-            fingerprint=fingerprint(examples),
+            rows_available=self._available,
+            fingerprint=fingerprint(examples, row_keys(rows, inputs_of(examples.columns))),
             columns=examples.columns,
             labels=list(self._spec.labels) if examples.kind == "classification" else None,
         )
         return Opened(record, examples.kind, examples.notes, list(metrics))
+
+    def _draw(self, max_samples: int | None) -> tuple[Any, list[str]]:
+        """The evaluated rows in a seeded order, and a note if they were streamed."""
+        dataset = self._dataset
+        notes: list[str] = []
+        if not dataset.streaming:
+            rows = dataset.load(dataset.eval_split)
+            available = len(rows)
+        elif max_samples is None:
+            raise ConfigError("quality.max_eval_samples must be set with dataset.streaming=true, got null")
+        else:
+            rows, available = dataset.sample(dataset.eval_split, max_samples, self._seed)
+            notes.append(f"the rows were drawn from a stream of {available:,} rows, read once")
+        if max_samples is not None and max_samples > available:
+            raise ConfigError(
+                f"quality.max_eval_samples must not exceed the {available} rows of {dataset.path} "
+                f"split {dataset.eval_split}, got {max_samples}; lower it or leave it out"
+            )
+        shuffled, count = rows.shuffle(seed=self._seed), max_samples or available
+        self._available, self._left = available, shuffled.select(list(range(count, len(shuffled))))
+        return shuffled.select(range(count)), notes
 
     def write_rows(self, path: Path) -> None:
         """Save the encoded rows, unpadded, for the workers."""
@@ -97,8 +111,8 @@ class ExampleHost:
         evaluation split. Raises ConfigError, DataError.
         """
         columns = self._opened().columns
-        split, rows = self._calibration_source()
-        inputs = [name for role, name in columns.items() if role != "reference"]
+        split, rows = self._calibration_source(count)
+        inputs = inputs_of(columns)
         if missing := [name for name in inputs if name not in rows.features]:
             raise DataError(
                 f"dataset.calibration_split={split} must have the columns that are evaluated, and lacks "
@@ -116,19 +130,21 @@ class ExampleHost:
         usable = len(drawn.rows) - len(examples.failed)
         return CalibrationRows(usable, drawn.rows_dropped, drawn.fingerprint, split, notes)
 
-    def _calibration_source(self) -> tuple[str, Any]:
-        """Name and rows of the split that calibration draws from."""
+    def _calibration_source(self, count: int) -> tuple[str, Any]:
+        """Name and rows of the split that calibration draws from; of a stream as many as may be needed."""
         dataset = self._dataset
         split = dataset.calibration_split
-        if split is not None and split != dataset.eval_split:
-            return split, dataset.load(split)
-        if not len(self._left):
+        own = split is not None and split != dataset.eval_split
+        if not own and self._available == len(self._evaluated):
             raise ConfigError(
                 f"dataset.calibration_split must name a split other than {dataset.eval_split}, whose "
                 f"{len(self._evaluated)} rows are all evaluated, got {split or 'null'}; set "
                 "dataset.calibration_split=train, or evaluate fewer with quality.max_eval_samples="
             )
-        return dataset.eval_split, self._left
+        split = split or dataset.eval_split
+        if dataset.streaming:  # so many that the evaluated ones among them can be spared
+            return split, dataset.sample(split, count + len(self._evaluated), self._seed + 1)[0]
+        return split, dataset.load(split) if own else self._left
 
     def write_feeds(self, path: Path, shape: tuple[int, int], from_rows: bool) -> None:
         """Save the inputs of the timed calls: (batch, length) arrays, random or cut from the rows."""
@@ -164,9 +180,14 @@ class ExampleHost:
         return self._examples
 
 
+def inputs_of(columns: dict[str, str]) -> list[str]:
+    """The columns that the model reads."""
+    return [name for role, name in columns.items() if role != "reference"]
+
+
 def unlabelled(task: Task, spec: ModelSpec, dataset: Dataset, rows: Any, columns: dict[str, str]) -> Examples:
     """Rows bound to a task without their right answers, which calibration needs not have."""
-    inputs = {name for role, name in columns.items() if role != "reference"}
+    inputs = inputs_of(columns)
     twin = copy.copy(dataset)
     twin.ref_keys = []
     return task.examples(spec, twin, rows.select_columns([name for name in rows.features if name in inputs]))
@@ -206,9 +227,9 @@ def check_metrics(names: Sequence[str], examples: Examples) -> None:
             )
 
 
-def fingerprint(examples: Examples) -> str:
-    """SHA-256 of the rows' texts and references, in order."""
-    digest = hashlib.sha256()
+def fingerprint(examples: Examples, keys: Sequence[str]) -> str:
+    """SHA-256 of the rows' texts and references and of what the model reads of them (`keys`), in order."""
+    digest = hashlib.sha256("\n".join(keys).encode())
     references = examples.references()
     for number, text in enumerate(examples.texts()):
         answer = None if references is None else references[number]

@@ -15,7 +15,7 @@ LAYERS = [
     {"records", "environment", "ragged", "hub", "process"},
     {"measure", "quality", "calibration_rows"},
     {"components"},
-    {"columns", "checkpoint", "tokenization", "config"},
+    {"columns", "checkpoint", "tokenization", "config", "streaming"},
     {"models", "tasks", "datasets", "backends", "quantizations", "graphs"},
     {"demo"},
     {"outputs"},
