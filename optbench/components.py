@@ -229,17 +229,28 @@ class DataKeys(Component):
 
 @dataclass
 class Dataset(Component, ABC):
-    """Where labelled rows come from, and which columns hold what."""
+    """Where labelled rows come from, and which columns hold what.
+
+    streaming: read the rows once and keep only the sample that is drawn, for data beyond the memory.
+    """
 
     path: str = MISSING
     eval_split: str = "test"
     calibration_split: str | None = None
+    streaming: bool = False
     data_keys: DataKeys = field(default_factory=DataKeys)
     ref_keys: list[str] = field(default_factory=list)
 
     @abstractmethod
     def load(self, split: str) -> Any:
         """The rows of a split as a `datasets.Dataset`. Raises DataError."""
+
+    def sample(self, split: str, count: int, seed: int) -> tuple[Any, int]:
+        """`count` seeded rows of a split, in its order, read as a stream; and how many it held.
+
+        All of them if they are fewer. Raises DataError, ConfigError where it cannot be read so.
+        """
+        raise ConfigError(f"dataset.streaming must be false for dataset={component_name(self)}")
 
 
 @dataclass

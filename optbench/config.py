@@ -198,7 +198,8 @@ class QualityConfig(Component):
     """Which rows are evaluated, with which metrics, and how much worse is still good enough.
 
     metrics: names, or paths of `evaluate` modules; null takes the task's own.
-    max_eval_samples: evaluate a seeded sample of so many rows. batch_size: rows per forward pass; null
+    max_eval_samples: evaluate a seeded sample of so many rows. skip_samples: leave out so many rows of the
+    seeded order first, such as those that a search has looked at. batch_size: rows per forward pass; null
     takes 16, or 1 where an answer depends on the rows beside it (dynamic quantization, given artifacts).
     max_failed_share: with more rows that cannot be read or encoded there is no verdict.
     margin: how much accuracy may be lost, as a share; the same setting as gates.max_accuracy_drop.
@@ -209,6 +210,7 @@ class QualityConfig(Component):
     enabled: bool = True
     metrics: list[str] | None = None
     max_eval_samples: int | None = None
+    skip_samples: int = 0
     batch_size: int | None = None
     margin: float | None = None
     max_failed_share: float = 0.01
@@ -220,6 +222,7 @@ class QualityConfig(Component):
             *at_least("max_eval_samples", self.max_eval_samples, 1),
             *at_least("batch_size", self.batch_size, 1),
             *at_least("comparisons", self.comparisons, 1),
+            *at_least("skip_samples", self.skip_samples, 0),
         ]
         if self.margin is not None and not 0 < self.margin < 1:
             found.append(f"margin must lie between 0 and 1, got {self.margin:g}; 0.01 allows one point")
@@ -384,6 +387,13 @@ class RunConfig(Component):
             )
         if self.tune is not None and self.quality.margin is None:
             found.append("quality.margin must be set for a search: what may be lost, such as 0.01")
+        if self.dataset.streaming and self.quality.skip_samples:
+            found.append("quality.skip_samples must be 0 with dataset.streaming=true: a stream has no order")
+        if self.dataset.streaming and self.quality.max_eval_samples is None:
+            found.append(
+                "quality.max_eval_samples must be set with dataset.streaming=true: so many rows of the "
+                "stream are drawn and kept; set it with quality.max_eval_samples=5000"
+            )
         margins = {self.quality.margin, self.gates.max_accuracy_drop} - {None}
         if len(margins) > 1:
             found.append(

@@ -215,7 +215,8 @@ class Stages:
         opened = None
         if config.quality.enabled or from_rows:
             metrics = config.quality.metrics if config.quality.enabled else []
-            opened = child.call("open", config.quality.max_eval_samples, metrics)
+            quality = config.quality
+            opened = child.call("open", quality.max_eval_samples, metrics, quality.skip_samples)
             self.metrics = opened.metrics
             self.draft.update(dataset=opened.record, notes=[*self.draft.result.notes, *opened.notes])
             child.call("write_rows", self.work / "rows.npz")

@@ -54,6 +54,7 @@ CONFIG_MISTAKES = [
     (["quality.metrics=[]"], ["quality.metrics must name at least one"]),
     (["quality.margin=0"], ["quality.margin must lie between 0 and 1"]),
     (["quality.max_eval_samples=0"], ["quality.max_eval_samples must be >= 1"]),
+    (["dataset.streaming=true"], ["quality.max_eval_samples must be set with dataset.streaming=true"]),
     (["quality.batch_size=0"], ["quality.batch_size must be >= 1"]),
     (["backend.opset=3"], ["backend.opset must lie between"]),
     (["backend.optimization_level=7"], ["backend.optimization_level must be one of", "99 (all)"]),

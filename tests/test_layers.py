@@ -13,9 +13,9 @@ PACKAGE = Path(optbench.__file__).parent
 LAYERS = [
     {"errors", "units", "verbosity", "locations"},
     {"records", "environment", "ragged", "hub", "process"},
-    {"measure", "quality"},
+    {"measure", "quality", "calibration_rows"},
     {"components"},
-    {"columns", "checkpoint", "tokenization", "config", "generation"},
+    {"columns", "checkpoint", "tokenization", "config", "generation", "streaming"},
     {"torch_session"},
     {"models", "tasks", "datasets", "backends", "quantizations", "graphs"},
     {"demo"},
