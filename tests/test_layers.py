@@ -13,6 +13,11 @@ PACKAGE = Path(optbench.__file__).parent
 LAYERS = [
     {"errors", "units", "verbosity", "locations"},
     {"records", "environment", "ragged", "hub", "process"},
+    {"walk"},
+    {"points"},
+    {"aggregate"},
+    {"body"},
+    {"tables"},
     {"measure", "quality"},
     {"components"},
     {"columns", "checkpoint", "tokenization", "config"},

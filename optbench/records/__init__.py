@@ -7,6 +7,7 @@ Schema history
     1   first version
 """
 
+from optbench.records.aggregate import AGGREGATE_VERSION, Aggregate, Group, Point, Side, SweepPlan
 from optbench.records.answers import (
     DatasetRecord,
     Drift,
@@ -59,8 +60,10 @@ from optbench.records.values import (
 )
 
 __all__ = [
+    "AGGREGATE_VERSION",
     "RESULT_FILE",
     "SCHEMA_VERSION",
+    "Aggregate",
     "ArtifactRecord",
     "Capacity",
     "ColdStart",
@@ -72,6 +75,7 @@ __all__ = [
     "Failure",
     "GateResult",
     "Grade",
+    "Group",
     "GroupResult",
     "Interval",
     "Latency",
@@ -80,14 +84,17 @@ __all__ = [
     "MetricResult",
     "Outcome",
     "Percentile",
+    "Point",
     "Preparation",
     "QualityResult",
     "Record",
     "RecordType",
     "RunResult",
     "ServerResult",
+    "Side",
     "Signal",
     "Status",
+    "SweepPlan",
     "Throughput",
     "TimingRecord",
     "Trust",
