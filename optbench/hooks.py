@@ -6,6 +6,7 @@ KeyboardInterrupt pass.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import os
@@ -27,7 +28,9 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from optbench import components
 from optbench.config import RunConfig
 from optbench.errors import ConfigError, ResultError
-from optbench.records import RESULT_FILE, read_result
+from optbench.records import RESULT_FILE, read_result, to_json, write_atomically
+from optbench.records.aggregate import PLAN_FILE, SweepPlan
+from optbench.verbosity import Verbosity, verbosity
 
 ALL_POINTS_LIMIT = 64
 """Up to so many points of a sweep are composed one by one before the first runs; beyond, each value."""
@@ -115,6 +118,7 @@ class RunHooks(Callback):
                 raise ConfigError(*problems)
         except ConfigError as error:
             leave(error)
+        keep_plan(config)
         Session.sweeping = True
         signal.signal(signal.SIGINT, interrupt)
 
@@ -124,12 +128,14 @@ class RunHooks(Callback):
             raise KeyboardInterrupt
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """The sweep's exit code, from what its points wrote."""
+        """The sweep's exit code, from what its points wrote, and their table."""
         if not Session.sweeping:
             return
         signal.signal(signal.SIGINT, signal.default_int_handler)
         Session.exit_code = 3
-        Session.exit_code = sweep_exit_code(Path(str(config.hydra.sweep.dir)))
+        directory = Path(str(config.hydra.sweep.dir))
+        Session.exit_code = sweep_exit_code(directory)
+        summarise(directory)
 
 
 def interrupt(number: int, frame: Any) -> None:
@@ -229,6 +235,34 @@ def sweep_problems(config: DictConfig) -> list[str]:
         except (HydraException, OmegaConfBaseException) as error:
             problems[hydra_message(error)] = None
     return list(problems)
+
+
+def keep_plan(config: DictConfig) -> None:
+    """Write down which points a grid has, so that those that never start are missed."""
+    sampler = str(OmegaConf.select(config, "hydra.sweeper.sampler._target_") or "")
+    sweeper = str(OmegaConf.select(config, "hydra.sweeper._target_") or "")
+    if not (sampler.endswith("GridSampler") or sweeper.endswith("BasicSweeper")):
+        return
+    directory = Path(str(config.hydra.sweep.dir))
+    with contextlib.suppress(OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+        write_atomically(directory / PLAN_FILE, to_json(SweepPlan(sweep_axes(config))))
+
+
+def summarise(directory: Path) -> None:
+    """Print and write the sweep's table; its results stand whatever goes wrong with it."""
+    from optbench.aggregate import aggregate
+    from optbench.reports.points import show, written_line
+    from optbench.reports.terminal import console, say
+    from optbench.tables import write_all
+
+    try:
+        found = aggregate([directory])
+        if verbosity() is not Verbosity.quiet:
+            show(found, console(sys.stdout))
+        say(console(sys.stderr), written_line(write_all(found, directory)))
+    except Exception as error:  # a table must never cost a sweep its exit code
+        sys.stderr.write(f"optbench: no table of the points: {error}; their results lie in {directory}\n")
 
 
 def hydra_message(error: BaseException) -> str:
