@@ -1,4 +1,4 @@
-"""Commands beside a run: `optbench doctor`, `optbench aggregate`.
+"""Commands beside a run: `optbench doctor`, `aggregate`, `compare`.
 
 What a command needs is imported when it runs, so that reading results does not wait for Hydra.
 """
@@ -19,6 +19,14 @@ class TableFormat(Enum):
     table = "table"
     markdown = "markdown"
     json = "json"
+
+
+class ComparisonFormat(Enum):
+    """How a comparison is printed."""
+
+    table = "table"
+    json = "json"
+    junit = "junit"
 
 
 app = typer.Typer(name="optbench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -70,3 +78,49 @@ def aggregate(
         say(console(sys.stderr), "nothing is written for several DIR; name a place with --output")
     else:
         say(console(sys.stderr), written_line(write_all(found, place)))
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A run or sweep: how it was.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="A run or sweep: how it is now.")],
+    fail_if: Annotated[
+        list[str] | None, typer.Option(help="METRIC OP NUMBER, such as 'speedup<0.97'; may be repeated.")
+    ] = None,
+    format_: Annotated[
+        ComparisonFormat, typer.Option("--format", help="What is printed.")
+    ] = ComparisonFormat.table,
+    output: Annotated[Path | None, typer.Option(help="A file for it, beside the table here.")] = None,
+    allow_different: Annotated[
+        bool, typer.Option("--allow-different", help="Compare unlike environments all the same.")
+    ] = False,
+) -> None:
+    """Is B faster or slower than A, point by point? Exit 1 if a condition fails, 4 if one is undecided."""
+    from optbench.compare import compare as compare_results
+    from optbench.conditions import parse
+    from optbench.records import to_json
+    from optbench.reports.comparison import as_text, show, to_junit
+    from optbench.reports.terminal import console
+
+    found = compare_results(a, b, [parse(text) for text in fail_if or []], allow_different)
+    if format_ is ComparisonFormat.table or output is not None:
+        show(found, console(sys.stdout))
+    if format_ is not ComparisonFormat.table or output is not None:
+        content = {ComparisonFormat.json: to_json, ComparisonFormat.junit: to_junit}.get(format_, as_text)
+        deliver(content(found), output)
+    raise typer.Exit(found.exit_code)
+
+
+def deliver(content: bytes, output: Path | None) -> None:
+    """Bytes into a file, atomically, or onto stdout. Raises ResultError if the file cannot be written."""
+    from optbench.errors import ResultError
+    from optbench.records import write_atomically
+
+    if output is None:
+        sys.stdout.write(content.decode())
+        return
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(output, content)
+    except OSError as error:
+        raise ResultError(f"--output {output} cannot be written: {error.strerror}") from error

@@ -19,6 +19,8 @@ LAYERS = [
     {"body"},
     {"tables"},
     {"measure", "quality"},
+    {"pairing", "conditions"},
+    {"compare"},
     {"components"},
     {"columns", "checkpoint", "tokenization", "config"},
     {"models", "tasks", "datasets", "backends", "quantizations", "graphs"},

@@ -74,3 +74,31 @@ def test_the_script_does_the_same(sweep):
     command = [sys.executable, "scripts/aggregate.py", str(sweep)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "2 points: 2 ok" in done.stdout, done.stderr
+
+
+def test_compare_prints_a_table_and_leaves_with_the_code_of_the_conditions(sweep, capsys):
+    assert main(["compare", str(sweep), str(sweep)]) == 0
+    assert "no difference shown" in capsys.readouterr().out
+    fails = ["--fail-if", "size_ratio>0.5", "--fail-if", "speedup<0.9"]
+    assert main(["compare", str(sweep), str(sweep), *fails]) == 1
+    assert "size_ratio>0.5 at batch_size=1: fail, found 1.00" in capsys.readouterr().out
+    assert main(["compare", str(sweep), str(sweep), "--fail-if", "speedup<1"]) == 4
+
+
+def test_compare_writes_a_file_for_ci_beside_the_table(sweep, tmp_path, capsys):
+    file = tmp_path / "new" / "junit.xml"
+    arguments = ["compare", str(sweep), str(sweep), "--format", "junit", "--output", str(file)]
+    assert main(arguments) == 0
+    assert file.read_bytes().startswith(b"<?xml")
+    assert "no difference shown" in capsys.readouterr().out
+    assert main(["compare", str(sweep), str(sweep), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schema_version"] == 1
+    text = ["--output", str(tmp_path / "table.txt")]
+    assert main(["compare", str(sweep), str(sweep), *text]) == 0
+    assert "B over A" in (tmp_path / "table.txt").read_text()
+    assert main(["compare", str(sweep), str(sweep), "--output", str(tmp_path)]) == 2
+
+
+def test_a_mistyped_condition_is_code_2(sweep, capsys):
+    assert main(["compare", str(sweep), str(sweep), "--fail-if", "speedup=1"]) == 2
+    assert "got 'speedup=1'" in capsys.readouterr().err

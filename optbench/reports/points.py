@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.measure import Measurement
+from rich.table import Table
 
 from optbench.records.aggregate import Aggregate, Group, Point, PointStatus
 from optbench.records.values import Estimate
@@ -307,6 +308,13 @@ def reason_name(point: Point) -> str:
     return point.name if point.config_hash is not None or not axes else f"{point.name} ({axes})"
 
 
+def wide_enough(out: Console, table: Table) -> None:
+    """Make a pipe as wide as a table needs."""
+    if not out.is_terminal:
+        natural = Measurement.get(out, out.options.update(max_width=WIDEST), table)
+        out.width = max(out.width, natural.maximum)
+
+
 def show(aggregate: Aggregate, out: Console) -> None:
     """Tables on a console; in a pipe they are as wide as they need to be."""
     say(out, heading(aggregate), "bold")
@@ -316,9 +324,7 @@ def show(aggregate: Aggregate, out: Console) -> None:
         if item.title:
             say(out, item.title, "dim")
         table = rich_table(item.head, item.rows, item.texts)
-        if not out.is_terminal:
-            natural = Measurement.get(out, out.options.update(max_width=WIDEST), table)
-            out.width = max(out.width, natural.maximum)
+        wide_enough(out, table)
         out.print(table)
     for line in reasons(aggregate):
         say(out, line)
