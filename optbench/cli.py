@@ -8,7 +8,7 @@ from optbench import __version__
 from optbench.errors import OptbenchError
 from optbench.verbosity import Verbosity, set_verbosity
 
-TOOLS = ("aggregate", "compare", "doctor")
+TOOLS = ("aggregate", "compare", "doctor", "history")
 """First words that name a tool; anything else is a run."""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from optbench.records.aggregate import Point, Side
-from optbench.walk import SlimResult
+from optbench.walk import DECODE_ERRORS, DECODER, SlimResult
 
 BASELINE = "baseline"
 
@@ -63,6 +63,15 @@ def point_of(result: SlimResult, name: str, common: Mapping[str, Any]) -> Point:
         sentence=result.verdict.sentence if result.verdict is not None else None,
         **values,
     )
+
+
+def machine_of(content: bytes) -> str | None:
+    """The machine's fingerprint in a result; null where it holds none."""
+    try:
+        machine = DECODER.decode(content).environment.machine
+    except DECODE_ERRORS:
+        return None
+    return machine if isinstance(machine, str) else None
 
 
 def text_at(config: Mapping[str, Any], *keys: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Commands beside a run: `optbench doctor`, `aggregate`, `compare`.
+"""Commands beside a run: `optbench doctor`, `aggregate`, `compare`, `history`.
 
 What a command needs is imported when it runs, so that reading results does not wait for Hydra.
 """
@@ -124,3 +124,30 @@ def deliver(content: bytes, output: Path | None) -> None:
         write_atomically(output, content)
     except OSError as error:
         raise ResultError(f"--output {output} cannot be written: {error.strerror}") from error
+
+
+@app.command()
+def history(
+    directories: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[add] [DIR...]", help="Runs to add first; after `add` nothing is listed."),
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="Only runs from this date on.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only models with this in their path.")] = None,
+) -> None:
+    """Every configuration ever added: its last run, and its change against the median of earlier ones."""
+    from optbench import history as kept
+    from optbench.reports.history import show
+    from optbench.reports.terminal import console, say
+
+    given = list(directories or [])
+    only_add = bool(given) and str(given[0]) == "add"
+    places = given[1:] if only_add else given
+    if only_add and not places:
+        raise typer.BadParameter("history add needs the directories to add")
+    file = kept.history_file()
+    if places:
+        new, known = kept.add(places, file)
+        say(console(sys.stderr), f"history: {new:,} added, {known:,} known already ({file})")
+    if not only_add:
+        show(kept.trends(file, since, model), console(sys.stdout))

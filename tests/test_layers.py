@@ -17,7 +17,7 @@ LAYERS = [
     {"points"},
     {"aggregate"},
     {"body"},
-    {"tables"},
+    {"tables", "history"},
     {"measure", "quality"},
     {"pairing", "conditions"},
     {"compare"},
