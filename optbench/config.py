@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
@@ -288,6 +289,7 @@ class RunConfig(Component):
     batch_size, input_length: shape of the timed inputs, in rows and tokens.
     batch_sizes, input_lengths: points of a grid, with -m sweep=grid.
     seed: of inputs, row order, block order and resampling.
+    resume: directory of an earlier sweep; points that it finished are taken over instead of measured.
     """
 
     model: Model = MISSING
@@ -307,6 +309,7 @@ class RunConfig(Component):
     batch_sizes: list[int] | None = None
     input_lengths: list[int] | None = None
     seed: int = 0
+    resume: str | None = None
 
     def problems(self) -> list[str]:
         """Shape, threads and seed, and lists that only a sweep can walk."""
@@ -321,6 +324,8 @@ class RunConfig(Component):
                 f"threads must be a number or auto, got {self.threads!r}; auto follows the "
                 "affinity mask and the cgroup quota"
             )
+        if self.resume is not None and not Path(self.resume).is_dir():
+            found.append(f"resume must be the directory of an earlier sweep, got {self.resume}; it is none")
         scenario = self.measure.scenario
         if self.gates.min_requests_per_second is not None and scenario is not Scenario.server:
             found.append(

@@ -11,6 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from optbench.aggregate import aggregate
 from optbench.errors import ConfigError, ResultError
 from optbench.locations import cache_directory
@@ -99,7 +101,8 @@ def row_of(point: Point) -> tuple[Any, ...] | None:
         return None
     try:
         content = (Path(point.directory) / RESULT_FILE).read_bytes()
-    except OSError:
+        identity = content_hash(content)
+    except (OSError, msgspec.DecodeError):
         return None
     side, speedup, metric = point.candidate, point.speedup, point.leading_metric
     interval = speedup.interval if speedup is not None else None
@@ -107,7 +110,7 @@ def row_of(point: Point) -> tuple[Any, ...] | None:
     seconds = {item.q: item.seconds for item in percentiles}
     difference = metric.difference if metric is not None else None
     values = {
-        "content": hashlib.sha256(content).hexdigest(),
+        "content": identity,
         "variant": point.variant,
         "directory": point.directory,
         "started_at": point.started_at,
@@ -132,6 +135,13 @@ def row_of(point: Point) -> tuple[Any, ...] | None:
         "grade": point.grade,
     }
     return tuple(storable(values[name]) for name in COLUMNS)
+
+
+def content_hash(content: bytes) -> str:
+    """SHA-256 of a result less its notes: a run that a resumed sweep took over is still the same run."""
+    parts = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+    parts.pop("notes", None)
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
 def storable(value: Any) -> Any:

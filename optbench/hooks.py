@@ -30,7 +30,7 @@ from optbench.config import RunConfig
 from optbench.errors import ConfigError, ResultError
 from optbench.records import RESULT_FILE, read_result, to_json, write_atomically
 from optbench.records.aggregate import PLAN_FILE, SweepPlan
-from optbench.verbosity import Verbosity, verbosity
+from optbench.summary import summarise
 
 ALL_POINTS_LIMIT = 64
 """Up to so many points of a sweep are composed one by one before the first runs; beyond, each value."""
@@ -112,8 +112,9 @@ class RunHooks(Callback):
         """A wrong option, key or type anywhere in the sweep ends it before the first point."""
         silence_optuna()
         try:
-            problems = directory_problems(Path(str(config.hydra.sweep.dir)), "hydra.sweep.dir")
-            problems += sweep_problems(config)
+            directory = Path(str(config.hydra.sweep.dir))
+            problems = directory_problems(directory, "hydra.sweep.dir")
+            problems += resume_problems(config, directory) + sweep_problems(config)
             if problems:
                 raise ConfigError(*problems)
         except ConfigError as error:
@@ -177,6 +178,14 @@ def directory_problems(directory: Path, key: str) -> list[str]:
         return []
     found = "is not a directory" if not place.is_dir() else "is not writable"
     return [f"{key}={directory} must be a writable directory, but {place} {found}; choose another"]
+
+
+def resume_problems(config: DictConfig, directory: Path) -> list[str]:
+    """A sweep that would overwrite the one it resumes."""
+    resume = OmegaConf.select(config, "resume")
+    if resume is None or directory.resolve() != Path(str(resume)).resolve():
+        return []
+    return [f"resume={resume} must not be the directory of the new sweep; leave out hydra.sweep.dir"]
 
 
 def sweep_axes(config: DictConfig) -> dict[str, list[str]]:
@@ -247,22 +256,6 @@ def keep_plan(config: DictConfig) -> None:
     with contextlib.suppress(OSError):
         directory.mkdir(parents=True, exist_ok=True)
         write_atomically(directory / PLAN_FILE, to_json(SweepPlan(sweep_axes(config))))
-
-
-def summarise(directory: Path) -> None:
-    """Print and write the sweep's table; its results stand whatever goes wrong with it."""
-    from optbench.aggregate import aggregate
-    from optbench.reports.points import show, written_line
-    from optbench.reports.terminal import console, say
-    from optbench.tables import write_all
-
-    try:
-        found = aggregate([directory])
-        if verbosity() is not Verbosity.quiet:
-            show(found, console(sys.stdout))
-        say(console(sys.stderr), written_line(write_all(found, directory)))
-    except Exception as error:  # a table must never cost a sweep its exit code
-        sys.stderr.write(f"optbench: no table of the points: {error}; their results lie in {directory}\n")
 
 
 def hydra_message(error: BaseException) -> str:

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -18,13 +19,16 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from optbench import plugins
-from optbench.config import register_run_schema
-from optbench.errors import ConfigError, OptbenchError
+from optbench.config import RunConfig, register_run_schema
+from optbench.errors import ConfigError, OptbenchError, ResultError
 from optbench.hooks import Session, hydra_message, point_title, print_problems, to_config
 from optbench.locations import LOG_FILE, conf_dir
 from optbench.records import RESULT_FILE
 from optbench.resolvers import register_resolvers
 from optbench.verbosity import Verbosity, verbosity
+
+if TYPE_CHECKING:
+    from optbench.run import Outcome
 
 FAILED = (0.0, float("inf"))
 """Objectives of a point without numbers: Optuna refuses NaN, and a task must not raise."""
@@ -42,7 +46,8 @@ def task(config: DictConfig) -> tuple[float, float]:
     terminal = Terminal(title)
     if verbosity() is Verbosity.verbose:
         logging.getLogger().addHandler(logging.StreamHandler())
-    outcome = run(to_config(config), directory, terminal)
+    checked = to_config(config)
+    outcome = resumed(checked, directory) or run(checked, directory, terminal)
     if outcome.nothing_measured and outcome.error is not None and not sweeping:
         discard(directory)
         print_problems(ConfigError(*str(outcome.error).splitlines()))
@@ -50,6 +55,23 @@ def task(config: DictConfig) -> tuple[float, float]:
         terminal.finish(outcome.result, directory / RESULT_FILE)
     Session.exit_code = outcome.exit_code
     return outcome.objectives or FAILED
+
+
+def resumed(config: RunConfig, directory: Path) -> Outcome | None:
+    """The outcome of the same point in an earlier sweep, taken over; None if it must be measured."""
+    from optbench.resume import finished_before, take_over
+    from optbench.run import Outcome
+
+    try:
+        source = finished_before(config)
+        if source is None:
+            return None
+        result = take_over(source, directory)
+    except (ResultError, OSError):
+        return None
+    if verbosity() is not Verbosity.quiet:
+        sys.stderr.write(f"  taken over from {source}\n")
+    return Outcome(result, directory, None)
 
 
 def discard(directory: Path) -> None:

@@ -18,7 +18,7 @@ from optbench.records.aggregate import Point
 from optbench.records.comparison import Difference
 from optbench.walk import read_slim
 
-LISTS_OF_A_SWEEP = ("batch_sizes", "input_lengths")
+OF_A_SWEEP = ("batch_sizes", "input_lengths", "resume")
 LONGEST_VALUE = 60
 ABSENT = "absent"
 
@@ -66,7 +66,7 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
     for key, value in config.items():
         if isinstance(value, dict) and value:
             yield from flat(value, f"{prefix}{key}.")
-        elif prefix or key not in LISTS_OF_A_SWEEP:
+        elif prefix or key not in OF_A_SWEEP:
             yield f"{prefix}{key}", msgspec.json.encode(value).decode()
 
 

@@ -22,14 +22,15 @@ from optbench.hooks import (
     leave,
     point_title,
     print_problems,
+    resume_problems,
     single_run_problems,
-    summarise,
     sweep_axes,
     sweep_exit_code,
     sweep_points,
     to_config,
 )
 from optbench.records import RunResult, write_result
+from optbench.summary import summarise
 from optbench.walk import read_plan
 
 
@@ -391,3 +392,11 @@ def test_a_table_that_cannot_be_made_costs_a_sweep_nothing(tmp_path, monkeypatch
     RunHooks().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
     assert Session.exit_code == 0
     assert f"their results lie in {tmp_path}" in capsys.readouterr().err
+
+
+def test_a_sweep_must_not_overwrite_the_one_it_resumes(tmp_path):
+    config = OmegaConf.create({"resume": str(tmp_path / "x" / "..")})
+    (problem,) = resume_problems(config, tmp_path)
+    assert "must not be the directory of the new sweep" in problem
+    assert resume_problems(config, tmp_path / "new") == []
+    assert resume_problems(OmegaConf.create({"resume": None}), tmp_path) == []
