@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
@@ -342,6 +343,7 @@ class RunConfig(Component):
     seed: of inputs, row order, block order and resampling.
     objectives: what a sweep's sampler looks at; hydra.sweeper.direction says which way each is better.
     tune: makes a sweep a search for the best candidate (+experiment=tune).
+    resume: directory of an earlier sweep; points that it finished are taken over instead of measured.
     """
 
     model: Model = MISSING
@@ -365,6 +367,7 @@ class RunConfig(Component):
         default_factory=lambda: [Objective.samples_per_second, Objective.p95_seconds]
     )
     tune: TuneConfig | None = None
+    resume: str | None = None
 
     def problems(self) -> list[str]:
         """Shape, threads and seed, and lists that only a sweep can walk."""
@@ -379,6 +382,8 @@ class RunConfig(Component):
                 f"threads must be a number or auto, got {self.threads!r}; auto follows the "
                 "affinity mask and the cgroup quota"
             )
+        if self.resume is not None and not Path(self.resume).is_dir():
+            found.append(f"resume must be the directory of an earlier sweep, got {self.resume}; it is none")
         scenario = self.measure.scenario
         if self.gates.min_requests_per_second is not None and scenario is not Scenario.server:
             found.append(

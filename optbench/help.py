@@ -61,6 +61,7 @@ def help_body() -> str:
     lines += [
         "\nLook before you run: optbench --cfg job [key=value ...]",
         "Is this machine fit to measure: optbench doctor",
+        "Results so far: optbench aggregate DIR, optbench compare A B, optbench history (each with --help)",
         "Your own configs: optbench --config-dir DIR --config-name NAME",
         "Less or more on the terminal: -q, -v. Hydra's own flags: --hydra-help",
         f"Exit codes: {CODES}",

@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from optbench.measure.procedure import Progress
 from optbench.records import (
     Capacity,
     GateResult,
@@ -37,6 +37,9 @@ from optbench.units import (
     three_digits,
 )
 from optbench.verbosity import Verbosity, verbosity
+
+if TYPE_CHECKING:
+    from optbench.measure.procedure import Progress
 
 PIPE_WIDTH = 100
 SHOWN_OF_PHASES = (0.5, 0.95)
