@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -231,6 +232,11 @@ def first_problem(overrides: list[str]) -> str | None:
 
 
 def first_value(override: str) -> str:
-    """An override with the first of its comma-separated values, as a sweep's first point has it."""
-    name, sign, value = override.partition("=")
-    return f"{name}{sign}{value if value.startswith(('[', '{')) else value.split(',')[0]}"
+    """An override with the first of its values, as a sweep's first point has it."""
+    try:
+        (parsed,) = OverridesParser.create().parse_overrides([override])
+    except HydraException:
+        return override
+    if not parsed.is_sweep_override():
+        return override
+    return f"{parsed.get_key_element()}={next(parsed.sweep_string_iterator())}"
