@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -300,6 +300,7 @@ class Stages:
         finally:
             worker.close()
         self.require_threads(name, worker.report)
+        self.note(name, worker.report.cautions)
         found = assemble.variant_result(self.config.variants[name], artifact, worker.report, running)
         self.draft.update(variants={**self.draft.result.variants, name: found})
 
@@ -314,8 +315,14 @@ class Stages:
         )
         try:
             self.evaluation_seconds[name] = workers.evaluate(plan)
+            self.note(name, workers.cautions())
         finally:
             workers.close()
+
+    def note(self, name: str, cautions: Sequence[str]) -> None:
+        """Say aloud what a runtime did otherwise than asked."""
+        said = [f"{name}: {caution}" for caution in cautions]
+        self.draft.update(notes=list(dict.fromkeys([*self.draft.result.notes, *said])))
 
     def evaluation(self, name: str, examples: Child) -> Evaluation:
         """What a variant's evaluation reads and writes."""

@@ -16,6 +16,7 @@ from rich.text import Text
 from optbench.measure.procedure import Progress
 from optbench.records import (
     Capacity,
+    ColdStart,
     GateResult,
     LoadPoint,
     MetricResult,
@@ -154,7 +155,9 @@ def plural(count: int) -> str:
 
 
 def label(variant: VariantResult) -> str:
-    """A variant in a few characters."""
+    """A variant in a few characters; results of earlier versions hold no label."""
+    if variant.label:
+        return variant.label
     return variant.backend if variant.quantization == "none" else f"{variant.backend} {variant.quantization}"
 
 
@@ -282,7 +285,17 @@ def footprint_rows(result: RunResult) -> list[Row]:
             for start in (one.cold_start, two.cold_start)
         ]
         rows.append(("cold start to first answer", *map(format_seconds, starts), quotient(*starts)))
+        if any(start.compile_seconds is not None for start in (one.cold_start, two.cold_start)):
+            compiling = map(compile_time, (one.cold_start, two.cold_start))
+            rows.append(("  of which compiling", *compiling, ""))
     return rows
+
+
+def compile_time(start: ColdStart) -> str:
+    """Seconds of compiling, and whether it was done before; empty where nothing is compiled."""
+    if start.compile_seconds is None:
+        return ""
+    return format_seconds(start.compile_seconds) + (" (cached)" if start.compiled_before else "")
 
 
 def quality_rows(result: RunResult) -> list[Row]:
