@@ -142,8 +142,9 @@ class CompiledSession(TorchSession):
         if self._timed is None:
             self._timed = shapes
         for name, shape in shapes.items():
-            for axis, (size, timed) in enumerate(zip(shape, self._timed[name], strict=True)):
-                if size != timed:
+            timed = self._timed.get(name, shape)
+            for axis in range(min(len(shape), len(timed))):
+                if shape[axis] != timed[axis]:
                     self._torch._dynamo.maybe_mark_dynamic(bound[name], axis)
         return bound
 
