@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -176,24 +176,10 @@ class Stages:
                     f"input_length must not exceed {longest}, the longest input of this model{new}, "
                     f"got {config.input_length}; set it with input_length={max(1, longest)}"
                 )
-        reasons = [config.task.supports(spec)]
-        cautions: list[str] = []
+        if reasons := objections(config, spec):
+            raise Unsupported("\n".join(reasons))
         for name, variant in config.variants.items():
-            for part in (variant.backend, variant.quantization):
-                if missing := part.missing_extra():
-                    raise missing
-            if generated and not variant.backend.can_generate:
-                backend = components.component_name(variant.backend)
-                reasons.append(
-                    f"backend={backend} cannot generate tokens, and this task does; choose another"
-                )
-            reasons.append(variant.backend.supports(spec, variant.graph))
-            reasons.append(variant.graph.supports(spec, variant.backend))
-            reasons.append(variant.quantization.supports(spec, variant.backend))
-            cautions += [f"{name}: {caution}" for caution in variant.quantization.cautions()]
-        self.draft.update(notes=cautions)
-        if found := [reason for reason in reasons if reason]:
-            raise Unsupported("\n".join(dict.fromkeys(found)))
+            self.note(name, variant.quantization.cautions())
         return spec
 
     def examples(self, spec: ModelSpec) -> tuple[Child, Opened | None]:
@@ -319,6 +305,7 @@ class Stages:
             if cold:
                 found = replace(found, cold_start=assemble.cold_start(worker.report, running))
             self.draft.update(variants={**self.draft.result.variants, name: found})
+            self.note(name, worker.report.cautions)
             if self.may_be_quantized(name):
                 self.draft.variant(name, kernels=kernels_or_reason(worker))
         finally:
@@ -340,8 +327,14 @@ class Stages:
         )
         try:
             self.evaluation_seconds[name] = workers.evaluate(plan)
+            self.note(name, workers.cautions())
         finally:
             workers.close()
+
+    def note(self, name: str, cautions: Sequence[str]) -> None:
+        """Say aloud what a runtime did otherwise than asked."""
+        said = [f"{name}: {caution}" for caution in cautions]
+        self.draft.update(notes=list(dict.fromkeys([*self.draft.result.notes, *said])))
 
     def evaluation(self, name: str, examples: Child) -> Evaluation:
         """What a variant's evaluation reads and writes."""
@@ -387,6 +380,25 @@ class Stages:
                 quality, evaluation_seconds=self.evaluation_seconds, evaluation_batch_sizes=batches
             )
         )
+
+
+def objections(config: RunConfig, spec: ModelSpec) -> list[str]:
+    """Why the parts of a config do not fit each other or the model. Raises MissingExtra."""
+    reasons = [config.task.supports(spec)]
+    for variant in config.variants.values():
+        backend, quantization, graph = variant.backend, variant.quantization, variant.graph
+        for part in (backend, quantization):
+            if missing := part.missing_extra():
+                raise missing
+        if config.task.generated_tokens and not backend.can_generate:
+            name = components.component_name(backend)
+            reasons.append(f"backend={name} cannot generate tokens, and this task does; choose another")
+        reasons += [
+            backend.supports(spec, graph),
+            graph.supports(spec, backend),
+            quantization.supports(spec, backend),
+        ]
+    return list(dict.fromkeys(reason for reason in reasons if reason))
 
 
 def kernels_or_reason(worker: RemoteWorker) -> KernelReport | None:

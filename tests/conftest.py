@@ -294,3 +294,37 @@ def pytest_configure(config):
     """Nothing in the tests may wait for a hub."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="optbench-test-modules-")
+
+
+@pytest.fixture
+def torch_load():
+    """Load a checkpoint with a PyTorch backend; the modes that sessions enter are left in the end."""
+    from optbench.components import Artifact, LoadOptions, WaitPolicy
+
+    sessions = []
+
+    def load(
+        backend, directory, quantization=None, threads=1, model_class="AutoModelForSequenceClassification"
+    ):
+        artifact = Artifact(directory, "transformers", "0" * 64, 1)
+        model_class = "AutoModelForSequenceClassification"
+        options = LoadOptions(1, WaitPolicy.runtime, "default", model_class, quantization=quantization)
+        sessions.append(backend.load(artifact, options))
+        return sessions[-1]
+
+    yield load
+    while sessions:
+        leave_modes(sessions.pop())
+
+
+@pytest.fixture
+def leave_torch_modes():
+    """Leave the modes that a PyTorch session entered for good; the last session first."""
+    return leave_modes
+
+
+def leave_modes(session):
+    """Leave the modes that a PyTorch session entered for good; the last session first."""
+    if session._autocast:
+        session._casting.__exit__(None, None, None)
+    session._guard.__exit__(None, None, None)
