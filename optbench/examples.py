@@ -5,6 +5,7 @@ It imports no torch (USE_TORCH=0), so it is up in about a second and a half.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from optbench.calibration_rows import CalibrationRows, calibration_notes, draw_calibration_rows, row_keys
 from optbench.components import Dataset, Examples, Kind, ModelSpec, Task
 from optbench.errors import ConfigError, DataError
 from optbench.outputs import Evaluation, load_outputs
@@ -45,6 +47,8 @@ class ExampleHost:
         self._spec = spec
         self._seed = seed
         self._examples: Examples | None = None
+        self._evaluated: Any = None
+        self._left: Any = None
 
     def open(self, max_samples: int | None, metrics: Sequence[str] | None) -> Opened:
         """Load the evaluation rows in a seeded order; without `metrics` the task's own are taken.
@@ -59,7 +63,9 @@ class ExampleHost:
                 f"quality.max_eval_samples must not exceed the {available} rows of {dataset.path} "
                 f"split {dataset.eval_split}, got {max_samples}; lower it or leave it out"
             )
-        rows = rows.shuffle(seed=self._seed).select(range(max_samples or available))
+        shuffled, count = rows.shuffle(seed=self._seed), max_samples or available
+        rows, self._left = shuffled.select(range(count)), shuffled.select(list(range(count, available)))
+        self._evaluated = rows
         examples = self._task.examples(self._spec, dataset, rows)
         metrics = examples.default_metrics() if metrics is None else metrics
         check_metrics(metrics, examples)
@@ -83,6 +89,46 @@ class ExampleHost:
     def write_rows(self, path: Path) -> None:
         """Save the encoded rows, unpadded, for the workers."""
         save_table(path, self._opened().encoded())
+
+    def write_calibration(self, path: Path, count: int) -> CalibrationRows:
+        """Save the encoded inputs of `count` seeded rows that are not evaluated, unpadded, at full length.
+
+        They come from dataset.calibration_split, or from what quality.max_eval_samples leaves of the
+        evaluation split. Raises ConfigError, DataError.
+        """
+        columns = self._opened().columns
+        split, rows = self._calibration_source()
+        inputs = [name for role, name in columns.items() if role != "reference"]
+        if missing := [name for name in inputs if name not in rows.features]:
+            raise DataError(
+                f"dataset.calibration_split={split} must have the columns that are evaluated, and lacks "
+                f"{', '.join(missing)}; it has {', '.join(rows.features)}"
+            )
+        evaluated = set(row_keys(self._evaluated, inputs))
+        drawn = draw_calibration_rows(evaluated, row_keys(rows, inputs), count, seed=self._seed, split=split)
+        examples = unlabelled(self._task, self._spec, self._dataset, rows.select(drawn.rows), columns)
+        feeds = [
+            {name: array for name, array in feed.items() if not name.startswith("_")}
+            for feed in examples.encoded()
+        ]
+        save_table(path, feeds)
+        notes = calibration_notes(drawn, split, count, examples.failed, len(feeds))
+        usable = len(drawn.rows) - len(examples.failed)
+        return CalibrationRows(usable, drawn.rows_dropped, drawn.fingerprint, split, notes)
+
+    def _calibration_source(self) -> tuple[str, Any]:
+        """Name and rows of the split that calibration draws from."""
+        dataset = self._dataset
+        split = dataset.calibration_split
+        if split is not None and split != dataset.eval_split:
+            return split, dataset.load(split)
+        if not len(self._left):
+            raise ConfigError(
+                f"dataset.calibration_split must name a split other than {dataset.eval_split}, whose "
+                f"{len(self._evaluated)} rows are all evaluated, got {split or 'null'}; set "
+                "dataset.calibration_split=train, or evaluate fewer with quality.max_eval_samples="
+            )
+        return dataset.eval_split, self._left
 
     def write_feeds(self, path: Path, shape: tuple[int, int], from_rows: bool) -> None:
         """Save the inputs of the timed calls: (batch, length) arrays, random or cut from the rows."""
@@ -116,6 +162,14 @@ class ExampleHost:
         if self._examples is None:
             raise DataError("rows are needed, but no dataset was opened")
         return self._examples
+
+
+def unlabelled(task: Task, spec: ModelSpec, dataset: Dataset, rows: Any, columns: dict[str, str]) -> Examples:
+    """Rows bound to a task without their right answers, which calibration needs not have."""
+    inputs = {name for role, name in columns.items() if role != "reference"}
+    twin = copy.copy(dataset)
+    twin.ref_keys = []
+    return task.examples(spec, twin, rows.select_columns([name for name in rows.features if name in inputs]))
 
 
 def answers_of(examples: Examples, outputs: Sequence[dict[str, Any]]) -> Answers:

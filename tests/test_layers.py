@@ -13,7 +13,7 @@ PACKAGE = Path(optbench.__file__).parent
 LAYERS = [
     {"errors", "units", "verbosity", "locations"},
     {"records", "environment", "ragged", "hub", "process"},
-    {"measure", "quality"},
+    {"measure", "quality", "calibration_rows"},
     {"components"},
     {"columns", "checkpoint", "tokenization", "config"},
     {"torch_session"},
