@@ -184,7 +184,8 @@ class Stages:
             reasons.append(variant.backend.supports(spec, variant.graph))
             reasons.append(variant.graph.supports(spec, variant.backend))
             reasons.append(variant.quantization.supports(spec, variant.backend))
-            cautions += [f"{name}: {caution}" for caution in variant.quantization.cautions()]
+            known = [*variant.quantization.cautions(), *variant.backend.cautions(variant.quantization)]
+            cautions += [f"{name}: {caution}" for caution in known]
         self.draft.update(notes=cautions)
         if found := [reason for reason in reasons if reason]:
             raise Unsupported("\n".join(dict.fromkeys(found)))
