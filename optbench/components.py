@@ -432,9 +432,13 @@ class Backend(Component, ABC):
     def supports(self, spec: ModelSpec, graph: Graph) -> str | None:
         """None, or why this backend cannot run such a model at such a graph level."""
 
+    def cautions_about(self, quantization: Quantization) -> list[str]:
+        """What is known to go wrong with such a quantization in this runtime, one sentence each."""
+        return []
+
     @abstractmethod
     def environment(self, threads: int, wait_policy: WaitPolicy) -> dict[str, str]:
-        """Environment variables that must stand before the runtime is imported."""
+        """Environment variables that must stand before the runtime is imported. May raise Unsupported."""
 
     @abstractmethod
     def load(self, artifact: Artifact, options: LoadOptions) -> Session:

@@ -180,6 +180,7 @@ class Stages:
             raise Unsupported("\n".join(reasons))
         for name, variant in config.variants.items():
             self.note(name, variant.quantization.cautions())
+            self.note(name, variant.backend.cautions_about(variant.quantization))
         return spec
 
     def examples(self, spec: ModelSpec) -> tuple[Child, Opened | None]:

@@ -182,6 +182,33 @@ def tiny_regressor(tmp_path_factory):
     return build_model(tmp_path_factory.mktemp("models") / "regressor", ("SCORE",))
 
 
+@pytest.fixture(scope="session")
+def tiny_onnx(tmp_path_factory):
+    """A directory with model.onnx: tokens [batch, length] int64, two matrix products, logits."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    sizes = {"embeddings": (12, 32), "first": (32, 64), "second": (64, 8)}
+    values = {name: rng.normal(size=size).astype(np.float32) for name, size in sizes.items()}
+    nodes = [
+        helper.make_node("Gather", ["embeddings", "input_ids"], ["a"], "/embed"),
+        helper.make_node("MatMul", ["a", "first"], ["b"], "/layer.0/MatMul"),
+        helper.make_node("Relu", ["b"], ["c"], "/layer.0/Relu"),
+        helper.make_node("MatMul", ["c", "second"], ["logits"], "/layer.1/MatMul"),
+    ]
+    inputs = [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "length"])]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "length", 8])]
+    weights = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    directory = tmp_path_factory.mktemp("onnx") / "tiny"
+    directory.mkdir()
+    onnx.save(model, directory / "model.onnx")
+    return directory
+
+
 @pytest.fixture
 def rows_file(tmp_path):
     """Forty labelled rows of made-up text."""
