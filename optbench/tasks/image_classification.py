@@ -208,7 +208,7 @@ def decoded(rows: Any, column: str, channels: int) -> tuple[list[Any], dict[int,
     for number, value in enumerate(rows[column][:]):
         try:
             images.append(pixels_of(value, channels))
-        except (OSError, ValueError, TypeError) as error:
+        except Exception as error:  # Pillow raises many kinds, SyntaxError for a broken PNG among them
             failed[number] = f"dataset.data_keys.primary={column}, row {number}: {error}"
     if not images:
         raise DataError(f"no row can be used; {failed[0]}")
