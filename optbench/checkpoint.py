@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+import os
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from optbench.components import ModelSpec
 from optbench.errors import DataError
+from optbench.locations import MANIFEST
 
 WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
+COMPANION_PATTERNS = (
+    "*.json",
+    "*.txt",
+    "*.model",
+    "*.jinja",
+    "*.spm",
+    "*.bpe",
+    "*.codes",
+    "*.tiktoken",
+    "*_*/config.json",
+)
+"""Config, tokenizer (WordPiece, BPE, sentencepiece, Marian, PhoBERT, Qwen), image processor, chat template,
+and the modules of sentence-transformers, such as 1_Pooling/config.json."""
+
+PAPER_PATTERNS = ("README.md", "LICENSE*", "NOTICE*")
 POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length")
 OFFSET_POSITION_FAMILIES = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
 """Families that number positions from pad_token_id + 1, so that two rows of the table are unused."""
+
+SETTLED_NANOSECONDS = 100_000_000
+"""Several ticks of the clock that stamps files."""
+
+_hashes: dict[tuple[int, ...], str] = {}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -110,12 +133,71 @@ def describe(directory: Path) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def hash_files(files: list[Path]) -> str:
-    """SHA-256 over names and contents of files, in the order of their names."""
-    digest = hashlib.sha256()
-    for file in sorted(files, key=lambda path: path.name):
-        digest.update(file.name.encode() + b"\0")
-        with file.open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
+def companions(directory: Path) -> list[Path]:
+    """Files that belong to a model beside its weights; a link counts as what it points to."""
+    return [
+        file
+        for file in matching(directory, COMPANION_PATTERNS)
+        if file.name != MANIFEST and not file.name.endswith(".index.json")
+    ]
+
+
+def papers(directory: Path) -> list[Path]:
+    """The model's own README, licence and notices."""
+    return matching(directory, PAPER_PATTERNS)
+
+
+def matching(directory: Path, patterns: Sequence[str]) -> list[Path]:
+    """Files below `directory` that match any pattern, sorted. Raises DataError on a link astray."""
+    files = {file for pattern in patterns for file in directory.glob(pattern) if file.is_file()}
+    for file in files:
+        refuse_astray(directory, file)
+    return sorted(files)
+
+
+def refuse_astray(directory: Path, file: Path) -> None:
+    """Raise DataError if a file is a link out of its folder to something of another name.
+
+    What belongs to a model is copied and handed on: notes.txt -> ~/.ssh/id_rsa must not be. Links of the
+    hub cache into its own blobs are no such thing.
+    """
+    home, target = directory.resolve(), file.resolve()
+    if target.is_relative_to(home) or target.name == file.name:
+        return
+    if home.parent.name == "snapshots" and target.parent == home.parent.parent / "blobs":
+        return
+    raise DataError(f"{file} is a link to {target}, outside its folder; put a copy of the file in its place")
+
+
+def hash_file(file: Path) -> str:
+    """SHA-256 of a file's content, as `sha256sum` prints it.
+
+    Computed once per process as long as the file's inode, size and times stay what they are. A file that
+    was touched a moment ago is not remembered: a change within one tick of the clock would not show.
+    """
+    with file.open("rb") as stream:
+        found = os.fstat(stream.fileno())
+        stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if stamp in _hashes:
+            return _hashes[stamp]
+        settled = time.time_ns() - max(stamp[-2:]) > SETTLED_NANOSECONDS
+        digest = hashlib.sha256()
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    if settled:
+        _hashes[stamp] = digest.hexdigest()
     return digest.hexdigest()
+
+
+def hash_files(files: Iterable[Path]) -> str:
+    """SHA-256 over names and contents of files, see `combined_hash`."""
+    return combined_hash({file.name: hash_file(file) for file in files})
+
+
+def combined_hash(hashes: Mapping[str, str]) -> str:
+    """SHA-256 over files given as {name: SHA-256}, in the order of their names.
+
+    `sha256sum NAME ... | sha256sum` in their directory prints the same, names sorted as in LC_ALL=C.
+    """
+    lines = (f"{hashes[name]}  {name}\n" for name in sorted(hashes))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -9,23 +9,25 @@ its top: the command line reads all of them before it knows which one will run.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from optbench.errors import ConfigError
+from optbench.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from optbench.quality.rows import RowMetric, Statistics
+    from optbench.records import KernelReport
 
     Feed = Mapping[str, NDArray[np.generic]]
 
@@ -51,7 +53,19 @@ class Priority(Enum):
 
 @dataclass
 class Component:
-    """Base of all config parts."""
+    """Base of all config parts.
+
+    extra: the optional dependency group that brings `packages`, the modules this part needs.
+    """
+
+    extra: ClassVar[str] = ""
+    packages: ClassVar[tuple[str, ...]] = ()
+
+    def missing_extra(self) -> MissingExtra | None:
+        """The error to raise if a package of `extra` is not installed."""
+        if all(importlib.util.find_spec(package) for package in self.packages):
+            return None
+        return MissingExtra(component_name(self), f"pip install 'optbench[{self.extra}]'")
 
     def problems(self) -> list[str]:
         """Each finding as 'key must ..., got ...; do ...', keys relative to this component."""
@@ -123,8 +137,11 @@ class ModelSpec:
 class Artifact:
     """Files that a backend can load, and how they were made.
 
-    format: 'transformers' (a checkpoint directory) or 'onnx' (a directory that holds model.onnx).
+    format: 'transformers' (a checkpoint directory), 'onnx' (a directory that holds model.onnx) or
+        'openvino' (one that holds model.xml and model.bin).
     step_seconds: seconds by preparation step, such as {'export': 3.1, 'quantize': 0.9}.
+    model: directory of the checkpoint that all began with; empty where it is not known.
+    history: what each step read and did, first step first. notes: what the reader of a result should know.
     """
 
     directory: Path
@@ -134,6 +151,9 @@ class Artifact:
     details: dict[str, Any] = field(default_factory=dict)
     step_seconds: dict[str, float] = field(default_factory=dict)
     from_cache: bool = False
+    model: str = ""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -141,8 +161,11 @@ class LoadOptions:
     """How a session is loaded; the same settings for every runtime.
 
     priority: whether to ask the scheduler to prefer the worker to all other work.
+    quantization: for runtimes that quantize a module in memory (`Quantization.transform`).
     closed_loop: whether another variant is timed as soon as a call returns, so that threads must not
     go on waiting actively; else they wait as they ship.
+    new_tokens: of each call, which is then a whole generation (`optbench.generation`); null where a call
+    is one forward pass.
     """
 
     threads: int
@@ -151,6 +174,8 @@ class LoadOptions:
     model_class: str
     closed_loop: bool = True
     priority: Priority = Priority.raised
+    quantization: Quantization | None = None
+    new_tokens: int | None = None
 
 
 class Session(Protocol):
@@ -173,6 +198,14 @@ class Session(Protocol):
 
     def weights_bytes(self) -> int | None:
         """Bytes of the weights as loaded; null where the artifact's files are the weights."""
+
+
+@runtime_checkable
+class Generating(Protocol):
+    """A session whose calls have two phases: until the first token, and from there to the last."""
+
+    def take_first_tokens(self) -> list[int]:
+        """Nanoseconds from the start of a call to its first token, of each call since last asked."""
 
 
 @dataclass
@@ -232,6 +265,14 @@ class Task(Component, ABC):
 
     has_length: ClassVar[bool] = True
     """Whether input_length means anything: the inputs are sequences of tokens."""
+
+    evaluation_batch_size: ClassVar[int | None] = None
+    """Rows that are evaluated together unless the config says otherwise; null leaves it to the run."""
+
+    @property
+    def generated_tokens(self) -> int | None:
+        """New tokens that a timed call generates; null where a call is one forward pass."""
+        return None
 
     @abstractmethod
     def supports(self, spec: ModelSpec) -> str | None:
@@ -306,6 +347,12 @@ class Examples(ABC):
         """What each row contributes to `metrics`, by name; empty without references."""
         return {}
 
+    def against(
+        self, outputs: Sequence[Mapping[str, Any]], baseline: Sequence[Mapping[str, Any]]
+    ) -> Statistics:
+        """What each row contributes to `metrics` that hold a variant against the baseline's own answers."""
+        return {}
+
     def logits(self, outputs: Sequence[Mapping[str, Any]]) -> list[NDArray[np.float64]]:
         """Logits of each row [positions, classes], padding left out; empty where there are none."""
         return []
@@ -323,9 +370,14 @@ class Examples(ABC):
 class Backend(Component, ABC):
     """A runtime that loads an artifact and runs it."""
 
-    artifact_format: ClassVar[str]
+    artifact_formats: ClassVar[tuple[str, ...]]
+    """Formats that `load` reads; a checkpoint is turned into the first of them."""
+
     imports: ClassVar[tuple[str, ...]]
     """Modules that `load` needs; a worker imports them first, and the time is reported apart."""
+
+    can_generate: ClassVar[bool] = False
+    """Whether `load` heeds `LoadOptions.new_tokens`."""
 
     def may_fork(self) -> bool:
         """Whether workers may be forked from a process that has imported the runtime."""
@@ -343,17 +395,45 @@ class Backend(Component, ABC):
     def load(self, artifact: Artifact, options: LoadOptions) -> Session:
         """The artifact, loaded. Raises DataError where its files cannot be read."""
 
+    def kernels(self, artifact: Artifact, options: LoadOptions, feed: Feed) -> KernelReport | None:
+        """What really runs in integer kernels, as the runtime itself tells; null where it does not."""
+        return None
+
 
 @dataclass
 class Graph(Component):
-    """How far the runtime rewrites the graph before it runs it."""
+    """How far the graph is rewritten: by the runtime when it loads, or in a file of its own before."""
 
     level: str = MISSING
+
+    @property
+    def session_level(self) -> str:
+        """The level that the runtime itself is asked for; 'default' says nothing to it."""
+        return self.level
+
+    def supports(self, spec: ModelSpec, backend: Backend) -> str | None:
+        """None, or why such a model cannot be rewritten so for this backend."""
+        return None
+
+    def recipe(self) -> dict[str, Any] | None:
+        """Everything that changes the rewritten file; null where no file is written."""
+        return None
+
+    def apply(self, source: Path, target: Path) -> dict[str, Any]:
+        """Write the rewritten model.onnx of directory `source` to `target`; returns what was done."""
+        raise ValueError(f"graph={self.level} has nothing to apply to {source}")
 
 
 @dataclass
 class Quantization(Component, ABC):
-    """How weights or activations are made smaller."""
+    """How weights or activations are made smaller: in files, or in memory when a module is loaded.
+
+    source_format, target_format: formats that `apply` reads and writes; without a target the artifact
+    stays as it is and `transform` changes the loaded module.
+    """
+
+    source_format: ClassVar[str | None] = None
+    target_format: ClassVar[str | None] = None
 
     answers_depend_on_batch: ClassVar[bool] = False
     """Whether activation scales are those of a whole batch, so that rows change each other's answers."""
@@ -364,8 +444,37 @@ class Quantization(Component, ABC):
 
     @abstractmethod
     def recipe(self) -> dict[str, Any] | None:
-        """Everything that changes the quantized file; null where nothing is quantized."""
+        """Everything that changes the outcome; null where nothing is quantized."""
 
-    @abstractmethod
-    def apply(self, source: Path, target: Path) -> dict[str, Any]:
-        """Write the quantized model.onnx of directory `source` to `target`; returns what was done."""
+    def calibration_rows(self) -> int:
+        """How many rows `apply` wants to see; 0 where it needs none."""
+        return 0
+
+    def cautions(self) -> list[str]:
+        """What is known to go wrong with this recipe on this machine, one sentence each."""
+        return []
+
+    def excluding(self, nodes: Sequence[str]) -> Quantization | None:
+        """The same recipe with these nodes of the graph left in floating point; null if it cannot."""
+        return None
+
+    def apply(self, source: Path, target: Path, calibration: Sequence[Feed]) -> dict[str, Any]:
+        """Write the quantized model of directory `source` to `target`; returns what was done.
+
+        calibration: encoded rows, unpadded, without a batch axis; empty where none were asked for.
+        """
+        raise ValueError(f"quant={component_name(self)} has nothing to apply to {source}")
+
+    def transform(self, module: Any) -> Any:
+        """The loaded PyTorch module, quantized in memory; as it is unless overridden."""
+        return module
+
+
+def wrong_format(quantization: Quantization, what: str, backend: Backend, use: str) -> str | None:
+    """None if `backend` loads `what` a quantization makes, else the reason, and what to `use`."""
+    if quantization.target_format in backend.artifact_formats:
+        return None
+    return (
+        f"quant={component_name(quantization)} makes {what}, and backend={component_name(backend)} loads "
+        f"{' or '.join(backend.artifact_formats)}; use {use} or quant=none"
+    )

@@ -56,6 +56,17 @@ class ArrivalKind(Enum):
     constant = "constant"
 
 
+class Objective(Enum):
+    """What Optuna looks at, in the order of `hydra.sweeper.direction`; see optbench.objectives."""
+
+    samples_per_second = "samples_per_second"
+    p95_seconds = "p95_seconds"
+    speedup = "speedup"
+    quality_loss = "quality_loss"
+    size_bytes = "size_bytes"
+    peak_memory_bytes = "peak_memory_bytes"
+
+
 def at_least(key: str, value: float | None, least: float, unit: str = "") -> list[str]:
     """A problem if `value` is given and below `least`."""
     if value is None or value >= least:
@@ -119,6 +130,7 @@ class MeasureConfig(Component):
     priority: raised lets workers go before all other work, so that neighbours disturb less; it needs root
     or CAP_SYS_NICE and is left out without. normal leaves it alone.
     timeout_seconds: a worker that does not answer for so long is ended.
+    cold_start: start each variant once in a fresh interpreter and report its load time and memory.
     """
 
     scenario: Scenario = Scenario.latency
@@ -138,6 +150,7 @@ class MeasureConfig(Component):
     wait_policy: WaitPolicy = WaitPolicy.runtime
     priority: Priority = Priority.raised
     timeout_seconds: float = 600.0
+    cold_start: bool = True
 
     def problems(self) -> list[str]:
         """Ranges, the order of the replicate counts, and streams too short for their percentile."""
@@ -189,6 +202,8 @@ class QualityConfig(Component):
     takes 16, or 1 where an answer depends on the rows beside it (dynamic quantization, given artifacts).
     max_failed_share: with more rows that cannot be read or encoded there is no verdict.
     margin: how much accuracy may be lost, as a share; the same setting as gates.max_accuracy_drop.
+    comparisons: of how many candidates this is one; a gate's limit is then one-sided 5% / comparisons, so
+    that the best of them may be believed.
     """
 
     enabled: bool = True
@@ -197,12 +212,14 @@ class QualityConfig(Component):
     batch_size: int | None = None
     margin: float | None = None
     max_failed_share: float = 0.01
+    comparisons: int = 1
 
     def problems(self) -> list[str]:
         """Ranges, and metrics that cannot be asked for."""
         found = [
             *at_least("max_eval_samples", self.max_eval_samples, 1),
             *at_least("batch_size", self.batch_size, 1),
+            *at_least("comparisons", self.comparisons, 1),
         ]
         if self.margin is not None and not 0 < self.margin < 1:
             found.append(f"margin must lie between 0 and 1, got {self.margin:g}; 0.01 allows one point")
@@ -249,6 +266,38 @@ class GatesConfig(Component):
         return any(value is not None for value in vars(self).values())
 
 
+@register("tune", "tune")
+@dataclass
+class TuneConfig(Component):
+    """A search for the fastest candidate that is not worse: a sweep of short screens, then the best in full.
+
+    budget_seconds: wall clock of all. screen_share: of it for the screens and repairs. finalists: how many
+    are measured in full, with `measure` and `quality`, on rows that no screen has seen.
+    repairs: how many of the recipes that are faster than all others but too bad are mended, by leaving
+    the parts of the graph in floating point that do most harm. repair_rows: rows to find those parts with.
+    """
+
+    budget_seconds: float = 900.0
+    screen_share: float = 0.6
+    finalists: int = 3
+    repairs: int = 1
+    repair_rows: int = 32
+    measure: MeasureConfig = MISSING
+    quality: QualityConfig = MISSING
+
+    def problems(self) -> list[str]:
+        """Ranges."""
+        found = [
+            *at_least("budget_seconds", self.budget_seconds, 1),
+            *at_least("finalists", self.finalists, 1),
+            *at_least("repairs", self.repairs, 0),
+            *at_least("repair_rows", self.repair_rows, 1),
+        ]
+        if not 0 < self.screen_share < 1:
+            found.append(f"screen_share must lie between 0 and 1, got {self.screen_share:g}")
+        return found
+
+
 @dataclass
 class Variant(Component):
     """One side of the comparison: what is run, and from which files.
@@ -288,6 +337,8 @@ class RunConfig(Component):
     batch_size, input_length: shape of the timed inputs, in rows and tokens.
     batch_sizes, input_lengths: points of a grid, with -m sweep=grid.
     seed: of inputs, row order, block order and resampling.
+    objectives: what a sweep's sampler looks at; hydra.sweeper.direction says which way each is better.
+    tune: makes a sweep a search for the best candidate (+experiment=tune).
     """
 
     model: Model = MISSING
@@ -307,6 +358,10 @@ class RunConfig(Component):
     batch_sizes: list[int] | None = None
     input_lengths: list[int] | None = None
     seed: int = 0
+    objectives: list[Objective] = field(
+        default_factory=lambda: [Objective.samples_per_second, Objective.p95_seconds]
+    )
+    tune: TuneConfig | None = None
 
     def problems(self) -> list[str]:
         """Shape, threads and seed, and lists that only a sweep can walk."""
@@ -332,6 +387,8 @@ class RunConfig(Component):
                 "quality.max_eval_samples must be set with dataset.streaming=true: so many rows of the "
                 "stream are drawn and kept; set it with quality.max_eval_samples=5000"
             )
+        if self.tune is not None and self.quality.margin is None:
+            found.append("quality.margin must be set for a search: what may be lost, such as 0.01")
         margins = {self.quality.margin, self.gates.max_accuracy_drop} - {None}
         if len(margins) > 1:
             found.append(

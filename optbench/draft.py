@@ -89,7 +89,7 @@ def plain_config(config: RunConfig) -> dict[str, Any]:
             "quantization": component_name(variant.quantization),
         }
         for name, variant in config.variants.items()
-    }
+    } | {"task": component_name(config.task), "model_class": config.task.model_class}
     return named
 
 

@@ -160,18 +160,25 @@ class ExampleHost:
         return self._task.padding(self._spec)
 
     def score(
-        self, outputs: dict[str, Evaluation], parts: int, metrics: Sequence[str], target: Path
+        self,
+        outputs: dict[str, Evaluation],
+        parts: int,
+        metrics: Sequence[str],
+        target: Path,
+        comparisons: int = 1,
     ) -> QualityResult:
         """Compare the variants' outputs on all rows; writes the predictions, one row each."""
         examples = self._opened()
-        answers = {name: answers_of(examples, load_outputs(plan, parts)) for name, plan in outputs.items()}
+        found = {name: load_outputs(plan, parts) for name, plan in outputs.items()}
+        answers = {name: answers_of(examples, own, found["baseline"]) for name, own in found.items()}
         rows = Labelled(
             examples.kind, examples.references(), examples.texts(), examples.groups(), examples.metrics
         )
         predictions = {name: answer.predictions for name, answer in answers.items()}
         write_predictions(target, rows.texts, rows.references, predictions)
         chosen = [metric_of(name, examples) for name in metrics]
-        result = compare_variants(rows, answers["baseline"], answers["candidate"], chosen, seed=self._seed)
+        sides = (answers["baseline"], answers["candidate"])
+        result = compare_variants(rows, *sides, chosen, seed=self._seed, comparisons=comparisons)
         return replace(result, notes=[*result.notes, *examples.notes], failed_rows=len(examples.failed))
 
     def _opened(self) -> Examples:
@@ -193,11 +200,13 @@ def unlabelled(task: Task, spec: ModelSpec, dataset: Dataset, rows: Any, columns
     return task.examples(spec, twin, rows.select_columns([name for name in rows.features if name in inputs]))
 
 
-def answers_of(examples: Examples, outputs: Sequence[dict[str, Any]]) -> Answers:
-    """What a variant answered."""
+def answers_of(
+    examples: Examples, outputs: Sequence[dict[str, Any]], baseline: Sequence[dict[str, Any]]
+) -> Answers:
+    """What a variant answered, also against the baseline's answers."""
     return Answers(
         examples.predictions(outputs),
-        examples.statistics(outputs),
+        {**examples.statistics(outputs), **examples.against(outputs, baseline)},
         examples.logits(outputs),
         examples.vectors(outputs),
     )

@@ -11,9 +11,9 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -28,6 +28,10 @@ from optbench import components
 from optbench.config import RunConfig
 from optbench.errors import ConfigError, ResultError
 from optbench.records import RESULT_FILE, read_result
+
+if TYPE_CHECKING:
+    from optbench.crew import Templates
+    from optbench.tune import Search
 
 ALL_POINTS_LIMIT = 64
 """Up to so many points of a sweep are composed one by one before the first runs; beyond, each value."""
@@ -49,8 +53,20 @@ class Session:
     exit_code = 0
     interrupted = False
     sweeping = False
+    templates: ClassVar[Templates | None] = None
+    search: ClassVar[Search | None] = None
+    at_end: ClassVar[list[Callable[[], object]]] = []
+    """Called when the sweep's last point is done, in this order."""
     axes: ClassVar[frozenset[str]] = frozenset()
     """Keys that the running sweep varies; empty in processes that a launcher started."""
+
+    @classmethod
+    def reset(cls) -> None:
+        """As before the first run."""
+        cls.exit_code, cls.interrupted, cls.sweeping = 0, False, False
+        cls.templates = cls.search = None
+        cls.at_end = []
+        cls.axes = frozenset()
 
 
 def to_config(config: DictConfig) -> RunConfig:
@@ -129,6 +145,8 @@ class RunHooks(Callback):
             return
         signal.signal(signal.SIGINT, signal.default_int_handler)
         Session.exit_code = 3
+        for finish in Session.at_end:
+            finish()
         Session.exit_code = sweep_exit_code(Path(str(config.hydra.sweep.dir)))
 
 

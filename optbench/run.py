@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from optbench import assemble, components, serving
-from optbench.artifacts import ArtifactStore
+from optbench.artifacts import ArtifactStore, CalibrationRows
 from optbench.checkpoint import read_spec
-from optbench.components import Artifact, LoadOptions, ModelSpec, Priority
+from optbench.components import Artifact, LoadOptions, ModelSpec, Priority, Quantization
 from optbench.config import InputSource, RunConfig, Scenario, Start, Variant
 from optbench.crew import Crew, Templates
 from optbench.draft import Draft
@@ -26,10 +26,10 @@ from optbench.locations import LOG_FILE, cache_directory
 from optbench.measure.procedure import Progress
 from optbench.outputs import Evaluation
 from optbench.process import Child, start
-from optbench.records import RunResult, replace
+from optbench.records import KernelReport, RunResult, replace
 from optbench.timing import Timing
 from optbench.verdict import judge
-from optbench.worker import Assignment, LoadReport
+from optbench.worker import Assignment, LoadReport, RemoteWorker
 
 PREDICTIONS_FILE = "predictions.parquet"
 VERDICT_CODES = {"NOT ASKED": 0, "SHIP": 0, "DO NOT SHIP": 1, "INCONCLUSIVE": 4}
@@ -66,35 +66,22 @@ class Outcome:
         return self.error.exit_code if isinstance(self.error, OptbenchError) else 130
 
     @property
-    def objectives(self) -> tuple[float, float] | None:
-        """(samples per second, p95 seconds) of the candidate; the mean stands in for a missing p95.
-
-        Of a server: samples per second within the latency bound, if they were looked for.
-        """
-        candidate = self.result.variants.get("candidate")
-        if candidate is None or candidate.throughput is None or candidate.latency is None:
-            return None
-        p95 = next(item.seconds for item in candidate.latency.percentiles if item.q == 0.95)
-        rate = candidate.throughput.samples_per_second.value
-        if self.result.server is not None and self.result.timing is not None:
-            capacity = self.result.server.variants["candidate"].requests_per_second
-            rate = rate if capacity is None else capacity.value * self.result.timing.batch_size
-        return rate, p95 or candidate.latency.mean_seconds
-
-    @property
     def nothing_measured(self) -> bool:
         """Whether the run ended before it had anything worth keeping."""
         return not self.result.variants
 
 
-def run(config: RunConfig, directory: Path, display: Display) -> Outcome:
-    """Run `config`; `result.json` in `directory` grows stage by stage. Raises nothing foreseeable."""
+def run(config: RunConfig, directory: Path, display: Display, templates: Templates | None = None) -> Outcome:
+    """Run `config`; `result.json` in `directory` grows stage by stage. Raises nothing foreseeable.
+
+    templates: kept by the caller for further runs; by default the run has its own.
+    """
     draft = Draft(config, directory)
     error: BaseException | None = None
     try:
         components.check(config)
         with contextlib.ExitStack() as stack:
-            Stages(config, draft, display, stack).all()
+            Stages(config, draft, display, stack, templates).all()
         draft.update(status="ok")
     except (OptbenchError, KeyboardInterrupt) as caught:
         error = caught
@@ -113,15 +100,22 @@ class Stages:
     """The steps of a run in their order."""
 
     def __init__(
-        self, config: RunConfig, draft: Draft, display: Display, stack: contextlib.ExitStack
+        self,
+        config: RunConfig,
+        draft: Draft,
+        display: Display,
+        stack: contextlib.ExitStack,
+        templates: Templates | None = None,
     ) -> None:
         self.config = config
         self.draft = draft
         self.display = display
         self.stack = stack
+        self.kept_templates = templates
         self.log = draft.directory / LOG_FILE
         self.work = Path(stack.enter_context(working_directory(draft.directory)))
         self.store = ArtifactStore(cache_directory(), self.log)
+        stack.callback(self.store.close)
         self.metrics: list[str] = []
         self.evaluation_seconds: dict[str, float] = {}
 
@@ -133,11 +127,14 @@ class Stages:
             examples, opened = self.examples(spec)
         templates = self.templates()
         with self.stage("preparing the models", "preparation"):
-            artifacts = {name: self.artifact(name, spec) for name in self.config.variants}
+            artifacts = {name: self.artifact(name, spec, examples) for name in self.config.variants}
+            found = [note for artifact in artifacts.values() for note in artifact.notes]
+            self.draft.update(notes=list(dict.fromkeys([*self.draft.result.notes, *found])))
             crew = self.crew(artifacts, examples, templates)
         for name in self.config.variants:
-            with self.stage(f"starting the {name} cold", f"cold start of the {name}"):
-                self.cold(name, crew, artifacts[name])
+            kind = "cold start" if self.config.measure.cold_start else "start"
+            with self.stage(f"{kind} of the {name}", f"{kind} of the {name}"):
+                self.first_start(name, crew, artifacts[name])
         if opened is not None and self.config.quality.enabled:
             for name in self.config.variants:
                 with self.stage(f"evaluating the {name}", f"evaluation of the {name}"):
@@ -170,15 +167,31 @@ class Stages:
         """The model's own facts, held against everything else. Raises ConfigError, Unsupported."""
         config = self.config
         spec = read_spec(config.model.resolve())
-        if config.task.has_length and spec.max_length is not None and config.input_length > spec.max_length:
-            raise ConfigError(
-                f"input_length must not exceed {spec.max_length}, the longest input of this model, "
-                f"got {config.input_length}; set it with input_length={spec.max_length}"
-            )
+        generated = config.task.generated_tokens or 0
+        if config.task.has_length and spec.max_length is not None:
+            longest = spec.max_length - generated
+            if config.input_length > longest:
+                new = f" less the {generated} new tokens" if generated else ""
+                raise ConfigError(
+                    f"input_length must not exceed {longest}, the longest input of this model{new}, "
+                    f"got {config.input_length}; set it with input_length={max(1, longest)}"
+                )
         reasons = [config.task.supports(spec)]
-        for variant in config.variants.values():
+        cautions: list[str] = []
+        for name, variant in config.variants.items():
+            for part in (variant.backend, variant.quantization):
+                if missing := part.missing_extra():
+                    raise missing
+            if generated and not variant.backend.can_generate:
+                backend = components.component_name(variant.backend)
+                reasons.append(
+                    f"backend={backend} cannot generate tokens, and this task does; choose another"
+                )
             reasons.append(variant.backend.supports(spec, variant.graph))
+            reasons.append(variant.graph.supports(spec, variant.backend))
             reasons.append(variant.quantization.supports(spec, variant.backend))
+            cautions += [f"{name}: {caution}" for caution in variant.quantization.cautions()]
+        self.draft.update(notes=cautions)
         if found := [reason for reason in reasons if reason]:
             raise Unsupported("\n".join(dict.fromkeys(found)))
         return spec
@@ -204,7 +217,7 @@ class Stages:
             metrics = config.quality.metrics if config.quality.enabled else []
             opened = child.call("open", config.quality.max_eval_samples, metrics)
             self.metrics = opened.metrics
-            self.draft.update(dataset=opened.record, notes=opened.notes)
+            self.draft.update(dataset=opened.record, notes=[*self.draft.result.notes, *opened.notes])
             child.call("write_rows", self.work / "rows.npz")
         shape = (config.batch_size, config.input_length)
         child.call("write_feeds", self.work / "feeds.npz", shape, from_rows)
@@ -214,28 +227,48 @@ class Stages:
         """Template processes, importing while the models are prepared."""
         if self.config.measure.start is Start.spawn:
             return None
-        templates = Templates(self.log)
-        self.stack.callback(templates.close)
+        templates = self.kept_templates
+        if templates is None:
+            templates = Templates(self.log)
+            self.stack.callback(templates.close)
         for name, variant in self.config.variants.items():
             if not variant.backend.may_fork():
                 continue
             templates.get(name, variant.backend.imports, self.environment(variant))
         return templates
 
-    def artifact(self, name: str, spec: ModelSpec) -> Artifact:
+    def artifact(self, name: str, spec: ModelSpec, examples: Child) -> Artifact:
         """The files of one variant, prepared or found in the cache."""
         variant = self.config.variants[name]
         backend = variant.backend
         if variant.artifact is not None:
-            artifact = self.store.existing(Path(variant.artifact).expanduser(), backend.artifact_format)
-        else:
-            artifact = self.store.checkpoint(spec)
-            if backend.artifact_format == "onnx":
-                opset = getattr(backend, "opset", None)
-                artifact = self.store.exported(artifact, self.config.task.export_task, opset)
-            if variant.quantization.recipe() is not None:
-                artifact = self.store.quantized(artifact, variant.quantization)
+            return self.store.existing(Path(variant.artifact).expanduser(), backend.artifact_formats)
+        artifact = self.source(variant, spec)
+        quantization = variant.quantization
+        if quantization.target_format is None:
+            return artifact
+        return self.store.quantized(artifact, quantization, self.calibration(quantization, examples))
+
+    def source(self, variant: Variant, spec: ModelSpec) -> Artifact:
+        """What a variant's quantization reads: the checkpoint, exported and rewritten as far as needed."""
+        backend, quantization = variant.backend, variant.quantization
+        artifact = self.store.checkpoint(spec)
+        if (quantization.source_format or backend.artifact_formats[0]) == "onnx":
+            opset = getattr(backend, "opset", None)
+            artifact = self.store.exported(artifact, self.config.task.export_task, opset)
+        if variant.graph.recipe() is not None:
+            artifact = self.store.optimized(artifact, variant.graph)
         return artifact
+
+    def calibration(self, quantization: Quantization, examples: Child) -> CalibrationRows | None:
+        """Encoded rows for a quantization to look at, none of which is evaluated."""
+        count = quantization.calibration_rows()
+        if not count:
+            return None
+        path = self.work / f"calibration-{count}.npz"
+        drawn = examples.call("write_calibration", path, count)
+        self.draft.update(notes=list(dict.fromkeys([*self.draft.result.notes, *drawn.notes])))
+        return CalibrationRows(path, drawn.fingerprint)
 
     def threads(self, variant: Variant) -> int:
         """Threads of each process of a variant: its own, the run's, or its share of the cores."""
@@ -259,9 +292,11 @@ class Stages:
             options = LoadOptions(
                 threads=self.threads(variant),
                 wait_policy=measure.wait_policy,
-                graph_level=variant.graph.level,
+                graph_level=variant.graph.session_level,
                 model_class=self.config.task.model_class,
                 priority=measure.priority,
+                quantization=variant.quantization,
+                new_tokens=self.config.task.generated_tokens,
             )
             assignments[name] = Assignment(
                 variant.backend,
@@ -272,16 +307,26 @@ class Stages:
             )
         return Crew(assignments, templates, self.log, measure.timeout_seconds, measure.processes)
 
-    def cold(self, name: str, crew: Crew, artifact: Artifact) -> None:
-        """Load and first call in a fresh interpreter, and the memory they take."""
-        worker = crew.spawned(name)
+    def first_start(self, name: str, crew: Crew, artifact: Artifact) -> None:
+        """What a variant is; in a fresh interpreter also its load, first call, and the memory they take."""
+        cold = self.config.measure.cold_start
+        worker = crew.spawned(name) if cold else crew.fresh(name)
         try:
             running = worker.settle(COLD_CALLS)
+            self.require_threads(name, worker.report)
+            found = assemble.variant_result(self.config.variants[name], artifact, worker.report)
+            if cold:
+                found = replace(found, cold_start=assemble.cold_start(worker.report, running))
+            self.draft.update(variants={**self.draft.result.variants, name: found})
+            if self.may_be_quantized(name):
+                self.draft.variant(name, kernels=kernels_or_reason(worker))
         finally:
             worker.close()
-        self.require_threads(name, worker.report)
-        found = assemble.variant_result(self.config.variants[name], artifact, worker.report, running)
-        self.draft.update(variants={**self.draft.result.variants, name: found})
+
+    def may_be_quantized(self, name: str) -> bool:
+        """Whether a variant claims to compute in integers, or nobody knows."""
+        variant = self.config.variants[name]
+        return variant.artifact is not None or variant.quantization.recipe() is not None
 
     def evaluate(self, name: str, crew: Crew, examples: Child) -> None:
         """Run all rows through a variant; the outputs wait in the working directory.
@@ -308,7 +353,7 @@ class Stages:
         if self.config.quality.batch_size is not None:
             return self.config.quality.batch_size
         alone = variant.quantization.answers_depend_on_batch or variant.artifact is not None
-        return 1 if alone else EVALUATION_BATCH
+        return 1 if alone else self.config.task.evaluation_batch_size or EVALUATION_BATCH
 
     def evaluators(self) -> int:
         """Processes that share the rows."""
@@ -333,6 +378,7 @@ class Stages:
             self.evaluators(),
             self.metrics,
             self.draft.directory / PREDICTIONS_FILE,
+            self.config.quality.comparisons,
         )
         batches = {name: self.evaluation_batch(one) for name, one in self.config.variants.items()}
         self.draft.update(
@@ -340,6 +386,14 @@ class Stages:
                 quality, evaluation_seconds=self.evaluation_seconds, evaluation_batch_sizes=batches
             )
         )
+
+
+def kernels_or_reason(worker: RemoteWorker) -> KernelReport | None:
+    """What runs in integer kernels; a look that fails costs its answer and not the run."""
+    try:
+        return worker.kernels()
+    except OptbenchError as error:
+        return KernelReport(0, 0, reason=f"the look at the kernels failed: {error}")
 
 
 @contextlib.contextmanager

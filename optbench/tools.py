@@ -1,4 +1,4 @@
-"""Commands beside a run: `optbench doctor`."""
+"""Commands beside a run: `optbench doctor`, `cache`, `export`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
+from optbench import cache_commands, handover_command
 from optbench.doctor import examine
 from optbench.main import launch
 
 app = typer.Typer(name="optbench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(cache_commands.app)
+app.command()(handover_command.export)
 
 
 @app.callback()

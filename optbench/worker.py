@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optbench.components import Artifact, Backend, LoadOptions, Priority, Session
+from optbench.components import Artifact, Backend, Generating, LoadOptions, Priority, Session
 from optbench.errors import WorkerError
 from optbench.measure.counters import ProcessCounters, read_process_counters
 from optbench.measure.samples import Block
@@ -19,6 +19,7 @@ from optbench.measure.schedule import WarmupRule, is_settled
 from optbench.outputs import ROW, Evaluation, longest, stack
 from optbench.process import Child, raise_priority
 from optbench.ragged import Table, load_table, save_table
+from optbench.records import KernelReport
 
 ASLEEP_POLL_SECONDS = 0.0005
 ASLEEP_LIMIT_SECONDS = 0.5
@@ -118,6 +119,9 @@ class VariantHost:
         session, bound = self._loaded(), self._bound
         forward, synchronize, clock = session.forward, session.synchronize, time.perf_counter_ns
         feeds = [bound[(first_input + n) % len(bound)] for n in range(settling + counted)]
+        generating = session if isinstance(session, Generating) else None
+        if generating is not None:
+            generating.take_first_tokens()
         stamps: list[int] = []
         record = stamps.append
         started = time.monotonic_ns()
@@ -131,7 +135,8 @@ class VariantHost:
             record(clock() - before)
         cpu = time.process_time_ns() - cpu
         fall_asleep()
-        return Block(stamps, settling, cpu, started)
+        first_tokens = None if generating is None else generating.take_first_tokens()
+        return Block(stamps, settling, cpu, started, first_token_nanoseconds=first_tokens)
 
     def answer(self, requests: Path, count: int) -> tuple[list[int], list[int]]:
         """Answer `count` requests, a byte each in a named pipe, in their order; then sleep.
@@ -161,6 +166,12 @@ class VariantHost:
         """Make a few more calls, then tell the highest resident set so far, in bytes."""
         self.time_block(0, 0, calls)
         return memory_bytes("VmHWM")
+
+    def kernels(self) -> KernelReport | None:
+        """What runs in integer kernels; loads the model once more, so memory must be read before."""
+        assignment = self._assignment
+        feed = load_table(assignment.feeds)[0]
+        return assignment.backend.kernels(assignment.artifact, assignment.options, feed)
 
     def evaluate(self, plan: Evaluation, part: int, parts: int) -> float:
         """Run every `parts`-th row from `part` on, by length; returns the seconds it took.
@@ -284,6 +295,11 @@ class RemoteWorker:
         """See VariantHost.settle."""
         peak: int | None = self.child.call("settle", calls, timeout=self._timeout)
         return peak
+
+    def kernels(self) -> KernelReport | None:
+        """See VariantHost.kernels."""
+        report: KernelReport | None = self.child.call("kernels", timeout=self._timeout)
+        return report
 
     def close(self) -> None:
         """End the process."""

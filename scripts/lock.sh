@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 "${PYTHON:-python3}" -m venv "$place"
-"$place/bin/python" -m pip install --quiet -e '.[dev,joblib]'
+"$place/bin/python" -m pip install --quiet -e '.[dev]'
 "$place/bin/python" -m pip check
 {
     head -n 1 constraints.txt

@@ -71,6 +71,79 @@ def write_tokenizer():
     return write
 
 
+@pytest.fixture(scope="session")
+def write_plain_tokenizer():
+    """Write a tokenizer over WORDS that adds nothing, or a start token; gives its vocabulary's size."""
+
+    def write(directory, start):
+        from tokenizers import Tokenizer
+
+        save_tokenizer(directory)
+        file = directory / "tokenizer.json"
+        tokenizer = json.loads(file.read_text())
+        tokenizer["post_processor"] = None
+        if start:
+            begin = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]
+            special = {"[CLS]": {"id": "[CLS]", "ids": [SPECIAL.index("[CLS]")], "tokens": ["[CLS]"]}}
+            tokenizer["post_processor"] = {
+                "type": "TemplateProcessing",
+                "single": begin,
+                "pair": [*begin, {"Sequence": {"id": "B", "type_id": 1}}],
+                "special_tokens": special,
+            }
+        Tokenizer.from_str(json.dumps(tokenizer)).save(str(file))
+        names = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 64}
+        named = json.loads((directory / "tokenizer_config.json").read_text())
+        (directory / "tokenizer_config.json").write_text(json.dumps({**named, **names}))
+        return len(SPECIAL) + len(WORDS)
+
+    return write
+
+
+CAUSAL = {
+    "gpt2": (
+        "GPT2LMHeadModel",
+        {"n_positions": 64, "n_embd": 32, "n_layer": 2, "n_head": 2, "initializer_range": 0.4},
+    ),
+    "llama": (
+        "LlamaForCausalLM",
+        {
+            "max_position_embeddings": 64,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "initializer_range": 0.4,
+        },
+    ),
+}
+
+
+@pytest.fixture(scope="session")
+def build_causal(tmp_path_factory, write_plain_tokenizer):
+    """Make a tiny causal language model of a family; Llama's tokenizer begins with a start token."""
+
+    def build(family):
+        directory = tmp_path_factory.mktemp("models") / family
+        directory.mkdir()
+        start = family == "llama"
+        size = write_plain_tokenizer(directory, start)
+        architecture, config = CAUSAL[family]
+        ids = {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0, "tie_word_embeddings": not start}
+        whole = {"model_type": family, "vocab_size": size, "architectures": [architecture], **config, **ids}
+        (directory / "config.json").write_text(json.dumps(whole))
+        import torch
+        import transformers
+
+        torch.manual_seed(0)
+        read = transformers.AutoConfig.from_pretrained(directory)
+        getattr(transformers, architecture)(read).eval().save_pretrained(directory)
+        return directory
+
+    return build
+
+
 @pytest.fixture
 def bare_model(tmp_path):
     """A checkpoint without real weights: enough for everything that does not run it."""

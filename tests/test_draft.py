@@ -118,6 +118,8 @@ def test_the_config_is_kept_as_resolved_with_the_names_of_its_parts(draft):
     assert kept["chosen"] == {
         "baseline": {"backend": "fake", "quantization": "none"},
         "candidate": {"backend": "onnxruntime", "quantization": "dynamic"},
+        "task": "text-classification",
+        "model_class": "AutoModelForSequenceClassification",
     }
     assert json.loads(json.dumps(kept)) == kept
 

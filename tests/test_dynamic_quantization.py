@@ -205,7 +205,7 @@ def test_only_onnx_can_be_quantized_so(tmp_path):
     reason = DynamicQuantization().supports(spec(tmp_path), Fake())
     assert "quant=dynamic" in reason
     assert "backend=fake" in reason
-    assert "backend=onnxruntime or quant=none" in reason
+    assert "use backend=onnxruntime or quant=none" in reason
 
 
 def test_no_quantization_has_no_recipe_and_nothing_to_apply(tmp_path):
@@ -213,7 +213,7 @@ def test_no_quantization_has_no_recipe_and_nothing_to_apply(tmp_path):
     assert none.recipe() is None
     assert none.supports(spec(tmp_path), Fake()) is None
     with pytest.raises(ValueError, match="quant=none has nothing to apply"):
-        none.apply(tmp_path, tmp_path)
+        none.apply(tmp_path, tmp_path, [])
 
 
 def test_static_quantization_is_refused_until_it_is_built(tmp_path):
@@ -222,4 +222,4 @@ def test_static_quantization_is_refused_until_it_is_built(tmp_path):
     assert "quant=dynamic" in static.supports(spec(tmp_path), OnnxRuntime())
     assert len(static.problems()) == 1
     with pytest.raises(Unsupported, match="not available in this version"):
-        static.apply(tmp_path, tmp_path)
+        static.apply(tmp_path, tmp_path, [])

@@ -44,6 +44,13 @@ def test_a_joined_block_lasts_from_the_first_counted_call_to_the_last_end():
     assert both.counted_nanoseconds == (1020 + 80) - (1020 + 20)
 
 
+def test_first_tokens_are_joined_in_the_order_of_the_calls():
+    one = Block([50, 10, 10], 1, 18, 1000, first_token_nanoseconds=[20, 1, 2])
+    two = Block([20, 30, 30], 1, 55, 1020, first_token_nanoseconds=[10, 3, 4])
+    assert joined([one, two]).first_token_nanoseconds == [20, 10, 1, 2, 3, 4]
+    assert joined([Block([5, 6], 1, 1, 0)]).first_token_nanoseconds is None
+
+
 def test_all_processes_are_asked_before_the_first_answer_is_awaited():
     order = []
 

@@ -17,7 +17,7 @@ from optbench.quantizations.dynamic import DynamicQuantization
 class CopyAndScribble:
     """A quantization that copies the graph, and leaves a file in the current directory."""
 
-    def apply(self, source, target):
+    def apply(self, source, target, calibration):
         Path("scribble.onnx").write_text("left behind, as onnxruntime's quantizers do")
         (target / "model.onnx").write_bytes((source / "model.onnx").read_bytes())
         return {"where": str(Path.cwd())}
@@ -30,7 +30,7 @@ def test_a_quantized_model_gets_its_companions_and_the_current_directory_stays_c
     for name in ("model.onnx", "config.json", "vocab.txt", "spiece.model", "optbench.json", "other.bin"):
         (source / name).write_text(name)
     monkeypatch.chdir(here)
-    details = Preparer().quantize(source, target, CopyAndScribble())
+    details = Preparer().quantize(source, target, CopyAndScribble(), None)
     assert {file.name for file in target.iterdir()} == {
         "model.onnx",
         "config.json",
@@ -65,7 +65,7 @@ def test_a_step_runs_in_a_process_of_its_own_which_ends_with_it(tmp_path, monkey
         return started[-1]
 
     monkeypatch.setattr(artifacts, "start", start_and_note)
-    task = (tmp_path, tmp_path / "target", DynamicQuantization())
+    task = (tmp_path, tmp_path / "target", DynamicQuantization(), None)
     with pytest.raises(WorkerError, match=r"quantize failed: FileNotFoundError.*model\.onnx"):
         artifacts.run_apart(tmp_path / "log", "quantize", "quantize", *task)
     (child,) = started

@@ -19,6 +19,7 @@ from optbench.measure.samples import Block
 from optbench.measure.schedule import WarmupRule
 from optbench.outputs import Evaluation, load_outputs, stack
 from optbench.ragged import save_table
+from optbench.records import KernelReport
 from optbench.worker import Assignment, RemoteWorker, VariantHost, memory_bytes
 
 MS = 1_000_000
@@ -29,7 +30,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 class Notebook(Backend):
     """A runtime that writes down what it is asked; its answer to a row is the sum of its ids."""
 
-    artifact_format: ClassVar[str] = "transformers"
+    artifact_formats: ClassVar[tuple[str, ...]] = ("transformers",)
     imports: ClassVar[tuple[str, ...]] = ("numpy",)
 
     def supports(self, spec, graph):
@@ -40,6 +41,9 @@ class Notebook(Backend):
 
     def load(self, artifact, options):
         return NotebookSession(options)
+
+    def kernels(self, artifact, options, feed):
+        return KernelReport(int(feed["input_ids"][0, 0]), 1)
 
 
 class NotebookSession:
@@ -203,6 +207,20 @@ def test_each_call_waits_for_the_device_before_the_clock_is_read(host, monkeypat
     assert log == ["clock", "forward", "synchronize", "clock"] * 2
 
 
+def test_a_block_of_generating_calls_keeps_their_first_tokens(host, monkeypatch):
+    taken = [[99], [300, 60]]  # the first were left by calls outside of any block
+    monkeypatch.setattr(host.session, "take_first_tokens", lambda: taken.pop(0), raising=False)
+    use_clock(monkeypatch, [0, 500, 1000, 1250], cpu=[5, 100, 850])
+    block = host.time_block(0, settling=1, counted=1)
+    assert block.nanoseconds == [500, 250]
+    assert block.first_token_nanoseconds == [300, 60]
+
+
+def test_a_block_of_forward_passes_has_no_first_tokens(host, monkeypatch):
+    use_clock(monkeypatch, range(2), cpu=range(3))
+    assert host.time_block(0, settling=0, counted=1).first_token_nanoseconds is None
+
+
 def test_a_block_ends_when_the_runtime_is_asleep(host, monkeypatch):
     asleep = []
     use_clock(monkeypatch, range(2), cpu=range(3))
@@ -343,3 +361,7 @@ def test_the_stand_in_passes_requests_on_with_the_timeout():
     ]
     remote.close()
     assert child.closed
+
+
+def test_the_kernels_are_those_of_the_first_timed_input(host):
+    assert host.kernels() == KernelReport(7, 1)

@@ -12,10 +12,12 @@ from optbench.components import (
     Graph,
     LoadOptions,
     ModelSpec,
+    Session,
     WaitPolicy,
     register,
 )
 from optbench.errors import DataError
+from optbench.generation.onnxruntime import generating_onnx
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,8 +48,9 @@ class OnnxRuntime(Backend):
     opset: int | None = None
     optimization_level: int | None = None
 
-    artifact_format: ClassVar[str] = "onnx"
+    artifact_formats: ClassVar[tuple[str, ...]] = ("onnx",)
     imports: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+    can_generate: ClassVar[bool] = True
 
     def problems(self) -> list[str]:
         """Opset and level out of range."""
@@ -61,21 +64,21 @@ class OnnxRuntime(Backend):
 
     def supports(self, spec: ModelSpec, graph: Graph) -> str | None:
         """Two names for the graph level must not disagree."""
-        if self.optimization_level is None or graph.level == "default":
+        if self.optimization_level is None or graph.session_level == "default":
             return None
         named = OPTIMIZATION_LEVELS[self.optimization_level]
-        if named == graph.level:
+        if named == graph.session_level:
             return None
         return (
             f"backend.optimization_level={self.optimization_level} means graph={named}, but "
-            f"graph={graph.level} is set; drop one of the two"
+            f"graph={graph.session_level} is set; drop one of the two"
         )
 
     def environment(self, threads: int, wait_policy: WaitPolicy) -> dict[str, str]:
         """ONNX Runtime reads its settings from the session options alone."""
         return {}
 
-    def load(self, artifact: Artifact, options: LoadOptions) -> OnnxSession:
+    def load(self, artifact: Artifact, options: LoadOptions) -> Session:
         """A session over model.onnx. Raises DataError."""
         import onnxruntime
 
@@ -95,7 +98,8 @@ class OnnxRuntime(Backend):
             session = onnxruntime.InferenceSession(str(file), settings, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no public base class
             raise DataError(f"{file} cannot be loaded by ONNX Runtime: {error}") from error
-        return OnnxSession(session, level, waiting)
+        made = OnnxSession(session, level, waiting)
+        return made if options.new_tokens is None else generating_onnx(made, session, options.new_tokens)
 
 
 def waiting_entries(policy: WaitPolicy, closed_loop: bool) -> dict[str, str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from optbench.checkpoint import require_weights
+from optbench.checkpoint import COMPANION_PATTERNS, PAPER_PATTERNS, require_weights
 from optbench.components import Model, register
 from optbench.errors import DataError
 from optbench.hub import fetch_snapshot, looks_like_path
 
-CHECKPOINT_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.bin"]
+CHECKPOINT_PATTERNS = ["*.safetensors", "*.bin", *COMPANION_PATTERNS, *PAPER_PATTERNS]
 
 
 @register("model", "pretrained")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import fnmatch
-from dataclasses import dataclass, field
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.components import Backend, ModelSpec, Quantization, component_name, register
+from optbench.components import Backend, ModelSpec, Quantization, register, wrong_format
 from optbench.environment import isa_flags
 from optbench.errors import DataError
+
+if TYPE_CHECKING:
+    from optbench.components import Feed
 
 DOT_PRODUCT_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
 """Instructions that multiply u8 by s8 into 32 bits without saturating in 16."""
@@ -42,16 +47,13 @@ class DynamicQuantization(Quantization):
     reduce_range: bool = False
     weight_type: WeightType = WeightType.auto
 
+    source_format: ClassVar[str | None] = "onnx"
+    target_format: ClassVar[str | None] = "onnx"
     answers_depend_on_batch: ClassVar[bool] = True
 
     def supports(self, spec: ModelSpec, backend: Backend) -> str | None:
         """Only ONNX artifacts can be quantized this way."""
-        if backend.artifact_format == "onnx":
-            return None
-        return (
-            f"quant=dynamic rewrites ONNX files, and backend={component_name(backend)} runs "
-            f"{backend.artifact_format} checkpoints; use backend=onnxruntime or quant=none"
-        )
+        return wrong_format(self, "ONNX files", backend, "backend=onnxruntime")
 
     def chosen_weight_type(self) -> WeightType:
         """The weight type for this CPU.
@@ -74,7 +76,11 @@ class DynamicQuantization(Quantization):
             "weight_type": self.chosen_weight_type().value,
         }
 
-    def apply(self, source: Path, target: Path) -> dict[str, Any]:
+    def excluding(self, nodes: Sequence[str]) -> DynamicQuantization:
+        """More of `node_exclusion`."""
+        return replace(self, node_exclusion=[*self.node_exclusion, *map(glob.escape, nodes)])
+
+    def apply(self, source: Path, target: Path, calibration: Sequence[Feed] = ()) -> dict[str, Any]:
         """Quantize source/model.onnx to target/model.onnx. Raises DataError on unmatched names."""
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from optbench.components import Backend, ModelSpec, Quantization, register
@@ -21,7 +20,3 @@ class NoQuantization(Quantization):
     def recipe(self) -> dict[str, Any] | None:
         """Nothing to do."""
         return None
-
-    def apply(self, source: Path, target: Path) -> dict[str, Any]:
-        """Never called: there is no recipe."""
-        raise ValueError(f"quant=none has nothing to apply to {source}")

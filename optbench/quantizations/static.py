@@ -46,6 +46,6 @@ class StaticQuantization(Quantization):
         """No recipe until it is built."""
         return None
 
-    def apply(self, source: Path, target: Path) -> dict[str, Any]:
+    def apply(self, source: Path, target: Path, calibration: Any = ()) -> dict[str, Any]:
         """Raises Unsupported."""
         raise Unsupported(NOT_YET)

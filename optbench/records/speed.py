@@ -32,6 +32,31 @@ class Throughput(Record, frozen=True):
     elapsed_seconds: float
 
 
+class PhaseLatency(Record, frozen=True):
+    """Seconds of one phase of the counted calls of one variant, pooled over replicates."""
+
+    calls: int
+    mean_seconds: float
+    std_seconds: float
+    min_seconds: float
+    max_seconds: float
+    percentiles: list[Percentile]
+
+
+class Generation(Record, frozen=True):
+    """The phases of calls that generate tokens.
+
+    new_tokens: of each call and row. first_token: from the start of a call until its first token is known.
+    per_output_token: the rest of a call over its decode steps; null where there is one token only.
+    output_tokens_per_second: of all rows of a batch together, over whole calls.
+    """
+
+    new_tokens: int
+    first_token: PhaseLatency
+    per_output_token: PhaseLatency | None
+    output_tokens_per_second: Estimate
+
+
 class Preparation(Record, frozen=True):
     """Seconds spent making the artifact, each step apart; null where the step was not needed."""
 
@@ -68,6 +93,26 @@ class ArtifactRecord(Record, frozen=True):
     details: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+class KernelReport(Record, frozen=True):
+    """What runs in integer kernels, told by the runtime after its own graph optimization.
+
+    nodes: of matrix products, convolutions and attention; integer_nodes: those computed in integers.
+    float_nodes: names of the others, at most 20 of them. weight_share: of the weights' elements, those
+    kept in integers of 8 bits or fewer. time_share: of the measured kernel time of `nodes`, that of
+    integer_nodes. leftover_qdq: quantize and dequantize nodes that no kernel absorbed.
+    kernel_seconds: of one call, by kernel, longest first.
+    """
+
+    nodes: int
+    integer_nodes: int
+    float_nodes: list[str] = msgspec.field(default_factory=list)
+    weight_share: float | None = None
+    time_share: float | None = None
+    leftover_qdq: int = 0
+    kernel_seconds: dict[str, float] = msgspec.field(default_factory=dict)
+    reason: str | None = None
+
+
 class VariantResult(Record, frozen=True):
     """Everything found out about one variant."""
 
@@ -81,6 +126,8 @@ class VariantResult(Record, frozen=True):
     cold_start: ColdStart | None = None
     latency: Latency | None = None
     throughput: Throughput | None = None
+    kernels: KernelReport | None = None
+    generation: Generation | None = None
 
 
 class TimingRecord(Record, frozen=True):
@@ -99,13 +146,15 @@ class TimingRecord(Record, frozen=True):
     stopped_by: str
     measuring_seconds: float
     starting_seconds: float
+    new_tokens: int | None = None
 
 
 class Comparison(Record, frozen=True):
     """Candidate against baseline; ratios above 1 favour the candidate.
 
     noise_floor: relative difference that an earlier comparison of a variant with itself showed on this
-    machine; a speed-up within it is no difference shown.
+    machine; a speed-up within it is no difference shown. first_token_speedup,
+    per_output_token_speedup: of the phases of calls that generate tokens.
     """
 
     speedup: Estimate
@@ -115,6 +164,8 @@ class Comparison(Record, frozen=True):
     noise_floor: float | None = None
     replicate_log_ratios: list[float] = msgspec.field(default_factory=list)
     replicate_cpu_log_ratios: list[float] = msgspec.field(default_factory=list)
+    first_token_speedup: Estimate | None = None
+    per_output_token_speedup: Estimate | None = None
 
 
 class LoadPoint(Record, frozen=True):
