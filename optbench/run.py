@@ -166,7 +166,7 @@ class Stages:
     def spec(self) -> ModelSpec:
         """The model's own facts, held against everything else. Raises ConfigError, Unsupported."""
         config = self.config
-        spec = read_spec(config.model.resolve())
+        spec = read_spec(config.model.resolve(), config.model.trust_remote_code)
         generated = config.task.generated_tokens or 0
         if config.task.has_length and spec.max_length is not None:
             longest = spec.max_length - generated
@@ -255,7 +255,9 @@ class Stages:
         artifact = self.store.checkpoint(spec)
         if (quantization.source_format or backend.artifact_formats[0]) == "onnx":
             opset = getattr(backend, "opset", None)
-            artifact = self.store.exported(artifact, self.config.task.export_task, opset)
+            artifact = self.store.exported(
+                artifact, self.config.task.export_task, opset, spec.trust_remote_code
+            )
         if variant.graph.recipe() is not None:
             artifact = self.store.optimized(artifact, variant.graph)
         return artifact
@@ -297,6 +299,7 @@ class Stages:
                 priority=measure.priority,
                 quantization=variant.quantization,
                 new_tokens=self.config.task.generated_tokens,
+                trust_remote_code=self.config.model.trust_remote_code,
             )
             assignments[name] = Assignment(
                 variant.backend,

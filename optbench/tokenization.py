@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     Feed = Mapping[str, NDArray[np.generic]]
 
 
-def load_tokenizer(directory: Path) -> Any:
+def load_tokenizer(directory: Path, trust_remote_code: bool = False) -> Any:
     """The checkpoint's tokenizer. Raises DataError."""
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(directory)
+        return AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
     except Exception as error:  # tokenizers raise their own kinds for broken files
         raise DataError(
             f"{directory} holds no tokenizer that can be loaded: {error}; save it beside the model "
@@ -28,9 +28,9 @@ def load_tokenizer(directory: Path) -> Any:
         ) from error
 
 
-def load_fast_tokenizer(directory: Path) -> Any:
+def load_fast_tokenizer(directory: Path, trust_remote_code: bool = False) -> Any:
     """The checkpoint's tokenizer, which must know where its pieces come from. Raises DataError."""
-    tokenizer = load_tokenizer(directory)
+    tokenizer = load_tokenizer(directory, trust_remote_code)
     if not tokenizer.is_fast:
         raise DataError(
             f"{directory} has a slow tokenizer, which does not tell where its pieces come from; this task "
