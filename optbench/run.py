@@ -26,6 +26,7 @@ from optbench.locations import LOG_FILE, cache_directory
 from optbench.measure.procedure import Progress
 from optbench.outputs import Evaluation
 from optbench.process import Child, start
+from optbench.quality.margin import with_outcomes
 from optbench.records import KernelReport, RunResult, replace
 from optbench.timing import Timing
 from optbench.verdict import judge
@@ -383,6 +384,8 @@ class Stages:
             self.draft.directory / PREDICTIONS_FILE,
             self.config.quality.comparisons,
         )
+        margin = self.config.quality.margin or self.config.gates.max_accuracy_drop
+        quality = with_outcomes(quality, margin)
         batches = {name: self.evaluation_batch(one) for name, one in self.config.variants.items()}
         self.draft.update(
             quality=replace(
