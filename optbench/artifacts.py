@@ -75,7 +75,9 @@ class ArtifactStore:
             "rename files such as model_quantized.onnx or openvino_model.xml accordingly"
         )
 
-    def exported(self, source: Artifact, task: str, opset: int | None) -> Artifact:
+    def exported(
+        self, source: Artifact, task: str, opset: int | None, trust_remote_code: bool = False
+    ) -> Artifact:
         """The checkpoint as ONNX (float32), by optimum's exporter."""
         material = {
             "step": "export",
@@ -87,7 +89,9 @@ class ArtifactStore:
         }
 
         def make(target: Path) -> dict[str, Any]:
-            return details_of(self.log, "export", "export", source.directory, target, task, opset)
+            return details_of(
+                self.log, "export", "export", source.directory, target, task, opset, trust_remote_code
+            )
 
         return self._entry(material, make, source=source)
 
@@ -244,9 +248,11 @@ def taken(directory: Path, format: str) -> Artifact:
 
 
 def hashed_files(directory: Path, format: str) -> list[Path]:
-    """The files that an artifact's hash stands for: those of its format, and a checkpoint's config."""
+    """The files that an artifact's hash stands for: those of its format, a checkpoint's config and code."""
     files = files_of(directory, format)
-    return [*files, directory / "config.json"] if format == "transformers" else files
+    if format != "transformers":
+        return files
+    return [*files, directory / "config.json", *directory.glob("*.py")]
 
 
 def files_of(directory: Path, format: str) -> list[Path]:

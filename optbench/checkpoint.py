@@ -30,6 +30,8 @@ COMPANION_PATTERNS = (
 and the modules of sentence-transformers, such as 1_Pooling/config.json."""
 
 PAPER_PATTERNS = ("README.md", "LICENSE*", "NOTICE*")
+CODE_FILES = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
+"""Files whose auto_map makes transformers import Python modules of the checkpoint."""
 POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length")
 OFFSET_POSITION_FAMILIES = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
 """Families that number positions from pad_token_id + 1, so that two rows of the table are unused."""
@@ -59,8 +61,11 @@ def weight_files(directory: Path) -> list[Path]:
     return []
 
 
-def read_spec(directory: Path) -> ModelSpec:
-    """The spec of the checkpoint in `directory`. Raises DataError if it is not a checkpoint."""
+def read_spec(directory: Path, trust_remote_code: bool = False) -> ModelSpec:
+    """The spec of the checkpoint in `directory`.
+
+    Raises DataError if it is not a checkpoint, or needs code of its own that is not trusted.
+    """
     config_file = directory / "config.json"
     if not config_file.is_file():
         raise DataError(
@@ -70,13 +75,27 @@ def read_spec(directory: Path) -> ModelSpec:
     config = read_json(config_file)
     if "model_type" not in config:
         raise DataError(f"{config_file} names no model_type, so it is not a transformers model")
+    if not trust_remote_code:
+        refuse_code(directory)
     return ModelSpec(
         directory=directory,
         model_type=str(config["model_type"]),
         labels=labels_of(config),
         vocab_size=config.get("vocab_size"),
         max_length=max_length_of(config, directory),
+        trust_remote_code=trust_remote_code,
     )
+
+
+def refuse_code(directory: Path) -> None:
+    """Raise DataError if a checkpoint asks for Python code of its own to be run, from what its files say."""
+    for name in CODE_FILES:
+        file = directory / name
+        if file.is_file() and read_json(file).get("auto_map"):
+            raise DataError(
+                f"{file} names Python code of its own (auto_map) that loading would run; read that code, "
+                "and if you trust it, set model.trust_remote_code=true"
+            )
 
 
 def require_weights(directory: Path) -> None:

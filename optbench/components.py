@@ -137,6 +137,7 @@ class ModelSpec:
     """What a checkpoint's own files say about it; known before anything is loaded.
 
     max_length: the longest input in tokens; null where the model sets no limit.
+    trust_remote_code: whether Python code beside the weights may be run.
     """
 
     directory: Path
@@ -144,6 +145,7 @@ class ModelSpec:
     labels: tuple[str, ...]
     vocab_size: int | None
     max_length: int | None
+    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ class LoadOptions:
     go on waiting actively; else they wait as they ship.
     new_tokens: of each call, which is then a whole generation (`optbench.generation`); null where a call
     is one forward pass.
+    trust_remote_code: whether Python code beside the weights may be run.
     """
 
     threads: int
@@ -189,6 +192,7 @@ class LoadOptions:
     priority: Priority = Priority.raised
     quantization: Quantization | None = None
     new_tokens: int | None = None
+    trust_remote_code: bool = False
 
 
 class Session(Protocol):
@@ -226,9 +230,14 @@ class Generating(Protocol):
 
 @dataclass
 class Model(Component, ABC):
-    """Where the checkpoint comes from."""
+    """Where the checkpoint comes from.
+
+    trust_remote_code: run Python code that comes with the checkpoint; without it one that needs such
+    code is refused.
+    """
 
     path: str = MISSING
+    trust_remote_code: bool = False
 
     @abstractmethod
     def resolve(self) -> Path:

@@ -203,7 +203,8 @@ class QualityConfig(Component):
     seeded order first, such as those that a search has looked at. batch_size: rows per forward pass; null
     takes 16, or 1 where an answer depends on the rows beside it (dynamic quantization, given artifacts).
     max_failed_share: with more rows that cannot be read or encoded there is no verdict.
-    margin: how much accuracy may be lost, as a share; the same setting as gates.max_accuracy_drop.
+    margin: how much of a metric that is a share may be lost, such as 0.01; each is then told to be not
+    worse, worse, or undecided. Of accuracy it is the same setting as gates.max_accuracy_drop.
     comparisons: of how many candidates this is one; a gate's limit is then one-sided 5% / comparisons, so
     that the best of them may be believed.
     """

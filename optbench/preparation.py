@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 class Preparer:
     """Lives in a preparation process."""
 
-    def export(self, source: Path, target: Path, task: str, opset: int | None) -> dict[str, Any]:
+    def export(
+        self, source: Path, target: Path, task: str, opset: int | None, trust_remote_code: bool = False
+    ) -> dict[str, Any]:
         """Write `source` as ONNX with optimum's exporter. Raises DataError."""
         from optimum.exporters.onnx import main_export
 
         warnings.filterwarnings("ignore")
         try:
-            require_trained(source, task)
+            require_trained(source, task, trust_remote_code)
             with private_directory(target.parent):
                 main_export(
                     str(source),
@@ -39,6 +41,7 @@ class Preparer:
                     dtype="fp32",
                     do_validation=False,
                     local_files_only=True,
+                    trust_remote_code=trust_remote_code,
                 )
         except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
             raise DataError(f"{source} cannot be exported to ONNX: {error}") from error
@@ -88,12 +91,17 @@ def copy_companions(source: Path, target: Path) -> None:
             shutil.copyfile(file, copy)
 
 
-def require_trained(source: Path, task: str) -> None:
-    """Raise DataError where the exporter would fill in weights that the checkpoint lacks."""
+def require_trained(source: Path, task: str, trust_remote_code: bool = False) -> None:
+    """Raise DataError where weights cannot be read, or the exporter would fill in those that lack."""
     from optimum.exporters.tasks import TasksManager
 
     model_class = TasksManager.get_model_class_for_task(task, framework="pt", library="transformers")
-    _, loading = model_class.from_pretrained(source, local_files_only=True, output_loading_info=True)
+    try:
+        _, loading = model_class.from_pretrained(
+            source, local_files_only=True, output_loading_info=True, trust_remote_code=trust_remote_code
+        )
+    except OSError as error:
+        raise DataError(f"{source} cannot be loaded by PyTorch: {error}") from error
     require_all_weights(source, model_class.__name__, loading["missing_keys"])
 
 

@@ -26,6 +26,7 @@ from optbench.locations import LOG_FILE, cache_directory
 from optbench.measure.procedure import Progress
 from optbench.outputs import Evaluation
 from optbench.process import Child, start
+from optbench.quality.margin import with_outcomes
 from optbench.records import KernelReport, RunResult, replace
 from optbench.timing import Timing
 from optbench.verdict import judge
@@ -166,7 +167,7 @@ class Stages:
     def spec(self) -> ModelSpec:
         """The model's own facts, held against everything else. Raises ConfigError, Unsupported."""
         config = self.config
-        spec = read_spec(config.model.resolve())
+        spec = read_spec(config.model.resolve(), config.model.trust_remote_code)
         generated = config.task.generated_tokens or 0
         if config.task.has_length and spec.max_length is not None:
             longest = spec.max_length - generated
@@ -243,7 +244,9 @@ class Stages:
         artifact = self.store.checkpoint(spec)
         if (quantization.source_format or backend.artifact_formats[0]) == "onnx":
             opset = getattr(backend, "opset", None)
-            artifact = self.store.exported(artifact, self.config.task.export_task, opset)
+            artifact = self.store.exported(
+                artifact, self.config.task.export_task, opset, spec.trust_remote_code
+            )
         if variant.graph.recipe() is not None:
             artifact = self.store.optimized(artifact, variant.graph)
         return artifact
@@ -285,6 +288,7 @@ class Stages:
                 priority=measure.priority,
                 quantization=variant.quantization,
                 new_tokens=self.config.task.generated_tokens,
+                trust_remote_code=self.config.model.trust_remote_code,
             )
             assignments[name] = Assignment(
                 variant.backend,
@@ -375,6 +379,8 @@ class Stages:
             self.draft.directory / PREDICTIONS_FILE,
             self.config.quality.comparisons,
         )
+        margin = self.config.quality.margin or self.config.gates.max_accuracy_drop
+        quality = with_outcomes(quality, margin)
         batches = {name: self.evaluation_batch(one) for name, one in self.config.variants.items()}
         self.draft.update(
             quality=replace(

@@ -63,7 +63,12 @@ def load_module(
     chosen = {} if attention is Attention.auto else {"attn_implementation": attention.value}
     try:
         module, loading = auto_class.from_pretrained(
-            artifact.directory, dtype=getattr(torch, precision.value), output_loading_info=True, **chosen
+            artifact.directory,
+            dtype=getattr(torch, precision.value),
+            output_loading_info=True,
+            trust_remote_code=options.trust_remote_code,
+            weights_only=True,
+            **chosen,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise DataError(f"{artifact.directory} cannot be loaded by PyTorch: {error}") from error

@@ -83,7 +83,7 @@ def test_an_entry_is_made_once_and_found_again(store, workshop, checkpoint):
     assert made.directory == found.directory
     assert made.directory.parent == store.root / "artifacts"
     assert made.sha256 == found.sha256 == hash_files([made.directory / "model.onnx"])
-    assert made.details == found.details == {"by": "export", "args": ["text-classification", "None"]}
+    assert made.details == found.details == {"by": "export", "args": ["text-classification", "None", "False"]}
     assert made.step_seconds == found.step_seconds
     assert list(made.step_seconds) == ["export"]
 

@@ -87,7 +87,7 @@ class Fake(Backend):
         session = FakeSession(calls, self, options.threads)
         if options.new_tokens is None:
             return session
-        vocabulary = read_spec(artifact.directory).vocab_size or 1
+        vocabulary = read_spec(artifact.directory, trust_remote_code=True).vocab_size or 1
         decoder = FakeDecoder(session, vocabulary, options.new_tokens)
         return GreedySession(session, decoder, options.new_tokens)
 

@@ -52,7 +52,7 @@ class OpenVino(Backend):
     """OpenVINO with the latency hint and one stream.
 
     precision: of floating-point arithmetic. OpenVINO itself takes bfloat16 where the CPU has it
-        (docs/decisions/0007).
+        (docs/decisions/0009).
     pinning: whether threads are bound to cores. null: as OpenVINO does it where the process has all
         cores; with fewer threads not, since every process would be bound to the same first cores.
     dynamic_quantization_group_size: activations that share a scale where weights are compressed; 0
@@ -97,7 +97,7 @@ class OpenVino(Backend):
         return [
             f"OpenVINO computes the matrix products of quant={component_name(quantization)} in floating "
             "point and converts around them, which took 1.3 to 2.5 times the CPU time of float32 where it "
-            "was measured (docs/decisions/0007); quant=nncf or quant=static is what it computes in integers"
+            "was measured (docs/decisions/0009); quant=nncf or quant=static is what it computes in integers"
         ]
 
     def environment(self, threads: int, wait_policy: WaitPolicy) -> dict[str, str]:

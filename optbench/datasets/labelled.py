@@ -51,6 +51,7 @@ class LabelledDataset(Dataset):
         rows = self._open(split, streaming=False)
         if len(rows) == 0:
             raise self._without_rows(split)
+        self._require_unicode(rows)
         return rows
 
     def sample(self, split: str, count: int, seed: int) -> tuple[Any, int]:
@@ -62,7 +63,19 @@ class LabelledDataset(Dataset):
             raise self._unreadable(error) from error
         if seen == 0:
             raise self._without_rows(split)
+        self._require_unicode(rows)
         return rows, seen
+
+    def _require_unicode(self, rows: Any) -> None:
+        """Raise DataError if a text is no UTF-8: the JSON reader lets it pass, and it fails in use."""
+        import pyarrow as pa
+
+        try:
+            rows.data.table.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise DataError(
+                f"dataset.path={self.path} cannot be read: {str(error).splitlines()[0]}; texts must be UTF-8"
+            ) from error
 
     def _open(self, split: str, streaming: bool) -> Any:
         """A `datasets.Dataset`, or an `IterableDataset` of the same rows."""

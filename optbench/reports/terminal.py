@@ -27,6 +27,7 @@ from optbench.records import (
     Trust,
     VariantResult,
 )
+from optbench.reports.margins import margin_lines
 from optbench.units import (
     MISSING_TEXT,
     format_bytes,
@@ -103,7 +104,7 @@ class Terminal:
             for line in grade_lines(result.trust):
                 say(self._out, line, "bold" if result.trust and result.trust.grade == "poor" else None)
             self._out.print(result_table(result))
-            for line in kernel_lines(result) + group_lines(result.quality):
+            for line in kernel_lines(result) + margin_lines(result.quality) + group_lines(result.quality):
                 say(self._out, line)
             for note in result.notes:
                 say(self._out, f"note: {note}", "dim")

@@ -77,11 +77,11 @@ class FillMask(Task):
 
     def random_feed(self, spec: ModelSpec, shape: tuple[int, int], seed: int) -> Feed:
         """Seeded random token ids of exactly `shape`, nothing masked."""
-        return random_feed(load_tokenizer(spec.directory), shape, seed)
+        return random_feed(load_tokenizer(spec.directory, spec.trust_remote_code), shape, seed)
 
     def padding(self, spec: ModelSpec) -> dict[str, int]:
         """The tokenizer's own padding."""
-        return padding_of(load_tokenizer(spec.directory))
+        return padding_of(load_tokenizer(spec.directory, spec.trust_remote_code))
 
     def kept(self, feed: Feed, outputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """Of the masked place: the first tokens, the right one's likelihood, all logits if they are few."""
@@ -113,7 +113,7 @@ class MaskedExamples(Examples):
         self.notes = notes
         self.metrics = dict(METRICS)
         self._spec = spec
-        self._tokenizer = load_tokenizer(spec.directory)
+        self._tokenizer = load_tokenizer(spec.directory, spec.trust_remote_code)
         if self._tokenizer.mask_token_id is None:
             raise DataError(
                 f"{spec.directory} has a tokenizer without a mask token, and task=fill-mask needs one"

@@ -144,12 +144,12 @@ class TextGeneration(Task):
 
     def random_feed(self, spec: ModelSpec, shape: tuple[int, int], seed: int) -> Feed:
         """Seeded random prompts of exactly `shape`."""
-        feed = random_feed(load_tokenizer(spec.directory), shape, seed)
+        feed = random_feed(load_tokenizer(spec.directory, spec.trust_remote_code), shape, seed)
         return whole(feed["input_ids"])
 
     def padding(self, spec: ModelSpec) -> dict[str, int]:
         """The tokenizer's own padding; no token for prompts."""
-        pad = padding_value(load_tokenizer(spec.directory), "input_ids")
+        pad = padding_value(load_tokenizer(spec.directory, spec.trust_remote_code), "input_ids")
         return {"input_ids": pad, "attention_mask": 0, PROMPT: NOTHING}
 
     def kept(self, feed: Feed, outputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
@@ -187,7 +187,7 @@ class GenerationExamples(Examples):
         self.metrics = dict(METRICS)
         self._task = task
         self._spec = spec
-        self._tokenizer = load_tokenizer(spec.directory)
+        self._tokenizer = load_tokenizer(spec.directory, spec.trust_remote_code)
         rows, self.failed = readable(rows, {"data_keys.primary": columns["primary"]}, self._unusable)
         self._texts = list(rows[columns["primary"]][:])
         self._ids: list[list[int]] = self._tokenizer(self._texts)["input_ids"]
