@@ -1,32 +1,29 @@
 """Artifacts: what is measured, made once, named by what it was made from, checked before each use.
 
 checkpoint -> export -> optimize -> quantize. Every step's entry in the cache is keyed by the hash of
-what it read, its settings and the versions of the libraries that made it. An entry is written beside its
-place and renamed into it, under a lock, so a killed process leaves no half-made entry behind.
+what it read, its settings and the versions of the libraries that made it. `entries` says how entries lie
+on disk, and why a killed process leaves none half-made.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
+import errno
+import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from optbench.checkpoint import hash_files, read_json, weight_files
+from optbench import entries
+from optbench.checkpoint import combined_hash, companions, hash_files, weight_files
 from optbench.components import Artifact, Graph, ModelSpec, Quantization
-from optbench.errors import DataError
-from optbench.locations import MANIFEST
+from optbench.entries import Damaged, Manifest
+from optbench.errors import DataError, OptbenchError
 from optbench.process import start
-from optbench.records import write_atomically
 
 EXPORT_LIBRARIES = ("torch", "transformers", "optimum", "optimum-onnx", "onnx")
 OPTIMIZE_LIBRARIES = ("onnxruntime", "onnx")
@@ -48,30 +45,39 @@ class CalibrationRows:
 
 @dataclass(frozen=True)
 class ArtifactStore:
-    """The cache of prepared artifacts; `log` takes what the exporting processes print."""
+    """The cache of prepared artifacts; `log` takes what the exporting processes print.
+
+    Entries handed out are kept from being removed until `close`.
+    """
 
     root: Path
     log: Path
+    held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, compare=False)
+
+    def close(self) -> None:
+        """Let go of the entries that were handed out."""
+        self.held.close()
 
     def checkpoint(self, spec: ModelSpec) -> Artifact:
         """The checkpoint itself, hashed; nothing is copied."""
-        files = [*weight_files(spec.directory), spec.directory / "config.json"]
-        size = sum(file.stat().st_size for file in files[:-1])
-        return Artifact(spec.directory, "transformers", hash_files(files), size)
+        return replace(taken(spec.directory, "transformers"), model=str(spec.directory))
 
     def existing(self, directory: Path, formats: Sequence[str]) -> Artifact:
         """A directory somebody else prepared, in one of `formats`, taken as it is. Raises DataError."""
         for format in formats:
-            if files := files_of(directory, format):
-                size = sum(file.stat().st_size for file in files)
-                return Artifact(directory, format, hash_files(files), size, {"given": True})
+            if files_of(directory, format) and all(
+                file.is_file() for file in hashed_files(directory, format)
+            ):
+                return replace(taken(directory.absolute(), format), details={"given": True})
         wanted = " or ".join(HOLDS[format] for format in formats)
         raise DataError(
             f"artifact={directory} must be a directory that holds {wanted}; check the path, and "
-            "rename a file such as model_quantized.onnx to model.onnx"
+            "rename files such as model_quantized.onnx or openvino_model.xml accordingly"
         )
 
-    def exported(self, source: Artifact, task: str, opset: int | None) -> Artifact:
+    def exported(
+        self, source: Artifact, task: str, opset: int | None, trust_remote_code: bool = False
+    ) -> Artifact:
         """The checkpoint as ONNX (float32), by optimum's exporter."""
         material = {
             "step": "export",
@@ -83,9 +89,11 @@ class ArtifactStore:
         }
 
         def make(target: Path) -> dict[str, Any]:
-            return run_apart(self.log, "export", "export", source.directory, target, task, opset)
+            return details_of(
+                self.log, "export", "export", source.directory, target, task, opset, trust_remote_code
+            )
 
-        return self._entry(material, make)
+        return self._entry(material, make, source=source)
 
     def optimized(self, source: Artifact, graph: Graph) -> Artifact:
         """An ONNX artifact with its graph rewritten, complete with tokenizer and config."""
@@ -97,9 +105,9 @@ class ArtifactStore:
         }
 
         def make(target: Path) -> dict[str, Any]:
-            return run_apart(self.log, "optimize", "optimize", source.directory, target, graph)
+            return details_of(self.log, "optimize", "optimize", source.directory, target, graph)
 
-        return after(source, self._entry(material, make))
+        return after(source, self._entry(material, make, source=source))
 
     def quantized(
         self, source: Artifact, quantization: Quantization, calibration: CalibrationRows | None = None
@@ -115,38 +123,87 @@ class ArtifactStore:
         rows = None if calibration is None else calibration.path
 
         def make(target: Path) -> dict[str, Any]:
-            return run_apart(self.log, "quantize", "quantize", source.directory, target, quantization, rows)
+            return details_of(self.log, "quantize", "quantize", source.directory, target, quantization, rows)
 
-        return after(source, self._entry(material, make, quantization.target_format or source.format))
+        format = quantization.target_format or source.format
+        return after(source, self._entry(material, make, format, source))
 
     def _entry(
-        self, material: dict[str, Any], make: Callable[[Path], dict[str, Any]], format: str = "onnx"
+        self,
+        material: dict[str, Any],
+        make: Callable[[Path], dict[str, Any]],
+        format: str = "onnx",
+        source: Artifact | None = None,
     ) -> Artifact:
-        text = json.dumps(material, sort_keys=True)
-        key = f"{material['step']}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
-        entry = self.root / "artifacts" / key
-        try:
-            entry.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{entry}.lock"):
-                cached = read_entry(entry, format)
-                if cached is not None:
-                    return replace(cached, from_cache=True)
-                with staging(entry) as place:
-                    begun = time.perf_counter()
-                    details = make(place)
-                    seconds = time.perf_counter() - begun
-                    write_manifest(place, material, details, seconds)
-                    shutil.rmtree(entry, ignore_errors=True)
-                    place.rename(entry)
-        except OSError as error:
+        with cache_errors(self.root / entries.FOLDER, material["step"]):
+            entry = entries.private_folder(self.root) / entries.key_of(material)
+            notes: list[str] = []
+            with entries.exclusive(entry):
+                try:
+                    manifest = entries.verified(entry)
+                except Damaged as reason:
+                    manifest = None
+                    notes = [f"the cache entry {entry.name} was made anew: {reason}"]
+                from_cache = manifest is not None
+                if manifest is None:
+                    manifest = self._make(entry, material, make, format, source)
+                entries.touch(entry)
+                self.held.enter_context(entries.in_use(entry))
+        return replace(artifact_of(entry, format, manifest), from_cache=from_cache, notes=notes)
+
+    def _make(
+        self,
+        entry: Path,
+        material: dict[str, Any],
+        make: Callable[[Path], dict[str, Any]],
+        format: str,
+        source: Artifact | None,
+    ) -> Manifest:
+        model, history = ("", []) if source is None else (source.model, source.history)
+        with entries.staging(entry) as place:
+            begun = time.perf_counter()
+            try:
+                details = make(place)
+            except OptbenchError as error:
+                if is_full(error, place):
+                    raise OSError(errno.ENOSPC, str(error).splitlines()[0]) from error
+                raise
+            seconds = time.perf_counter() - begun
+            if not files_of(place, format):
+                raise DataError(f"the {material['step']} step wrote no {HOLDS[format]}; see {self.log}")
+            manifest = entries.write_manifest(place, material, details, seconds, model, history)
+            entries.put(place, entry)
+        return manifest
+
+
+FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno, name)}
+LITTLE_BYTES = 1 << 20
+
+
+def is_full(error: OptbenchError, place: Path) -> bool:
+    """Whether a step failed for lack of space: native libraries hardly say so, the disk does."""
+    told = f"{error}\n{getattr(error, 'details', '')}"
+    return any(os.strerror(number) in told for number in FULL) or (
+        shutil.disk_usage(place).free < LITTLE_BYTES
+    )
+
+
+@contextlib.contextmanager
+def cache_errors(folder: Path, step: str) -> Iterator[None]:
+    """Turn what the disk refuses into a DataError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
             raise DataError(
-                f"the artifact cache {entry.parent} cannot be written: {error}; free space there or "
-                "set OPTBENCH_CACHE_DIR to another folder"
+                f"the disk of the artifact cache {folder} is full, the {step} step could not be written "
+                f"({error.strerror}); free space there (optbench cache clear), or set OPTBENCH_CACHE_DIR "
+                "to another folder"
             ) from error
-        made = read_entry(entry, format)
-        if made is None:
-            raise DataError(f"the artifact cache entry {entry} changed while it was read")
-        return made
+        raise DataError(
+            f"the artifact cache {folder} cannot be written: {error}; free space there or "
+            "set OPTBENCH_CACHE_DIR to another folder"
+        ) from error
 
 
 def after(source: Artifact, made: Artifact) -> Artifact:
@@ -156,50 +213,46 @@ def after(source: Artifact, made: Artifact) -> Artifact:
         step_seconds={**source.step_seconds, **made.step_seconds},
         from_cache=made.from_cache and (source.from_cache or not source.step_seconds),
         details={**source.details, **made.details},
+        notes=[*source.notes, *made.notes],
     )
 
 
-@contextlib.contextmanager
-def staging(entry: Path) -> Iterator[Path]:
-    """A private directory beside `entry`; leftovers of killed processes are removed first."""
-    for leftover in entry.parent.glob(f".{entry.name}-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    place = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def write_manifest(place: Path, material: dict[str, Any], details: dict[str, Any], seconds: float) -> None:
-    """Write what the entry was made from, and the hash of each of its files."""
-    files = {file.name: hash_files([file]) for file in sorted(place.iterdir()) if file.is_file()}
-    manifest = {"made_from": material, "details": details, "seconds": seconds, "files": files}
-    write_atomically(place / MANIFEST, json.dumps(manifest, indent=2).encode())
-
-
 def read_entry(entry: Path, format: str = "onnx") -> Artifact | None:
-    """The artifact of a cache entry whose files still have their hashes; else None."""
-    if not (entry / MANIFEST).is_file():
-        return None
+    """The artifact of a cache entry that is there and whole; else None."""
     try:
-        manifest = read_json(entry / MANIFEST)
-        for name, expected in manifest["files"].items():
-            if hash_files([entry / name]) != expected:
-                return None
-        files = files_of(entry, format)
-        if not files:
-            return None
-        return Artifact(
-            directory=entry,
-            format=format,
-            sha256=hash_files(files),
-            size_bytes=sum(file.stat().st_size for file in files),
-            details=manifest["details"],
-            step_seconds={manifest["made_from"]["step"]: manifest["seconds"]},
-        )
-    except (DataError, KeyError, TypeError, AttributeError, OSError):  # a manifest of any other content
+        manifest = entries.verified(entry)
+    except Damaged:
         return None
+    return None if manifest is None else artifact_of(entry, format, manifest)
+
+
+def artifact_of(entry: Path, format: str, manifest: Manifest) -> Artifact:
+    """The artifact of an entry that is known to be whole."""
+    files = files_of(entry, format)
+    return Artifact(
+        directory=entry,
+        format=format,
+        sha256=combined_hash({file.name: manifest.files[file.name] for file in files}),
+        size_bytes=sum(file.stat().st_size for file in files),
+        details=manifest.details,
+        step_seconds={manifest.made_from["step"]: manifest.seconds},
+        model=manifest.model,
+        history=[*manifest.history, manifest.made_from],
+    )
+
+
+def taken(directory: Path, format: str) -> Artifact:
+    """A directory as it is."""
+    size = sum(file.stat().st_size for file in files_of(directory, format))
+    return Artifact(directory, format, hash_files(hashed_files(directory, format)), size)
+
+
+def hashed_files(directory: Path, format: str) -> list[Path]:
+    """The files that an artifact's hash stands for: those of its format, a checkpoint's config and code."""
+    files = files_of(directory, format)
+    if format != "transformers":
+        return files
+    return [*files, directory / "config.json", *directory.glob("*.py")]
 
 
 def files_of(directory: Path, format: str) -> list[Path]:
@@ -235,15 +288,21 @@ HOLDS = {
 
 def tokenizer_hash(directory: Path) -> str:
     """Hash of the small files that are copied along with a model."""
-    return hash_files([file for file in directory.glob("*.json") if file.is_file()])
+    files = companions(directory)
+    return combined_hash({file.relative_to(directory).as_posix(): hash_files([file]) for file in files})
 
 
-def run_apart(log: Path, name: str, method: str, *args: Any) -> dict[str, Any]:
+def details_of(log: Path, name: str, method: str, *args: Any) -> dict[str, Any]:
+    """What a step that writes files says of them."""
+    details: dict[str, Any] = run_apart(log, name, method, *args)
+    return details
+
+
+def run_apart(log: Path, name: str, method: str, *args: Any) -> Any:
     """Run one preparation step in a process of its own, in a private working directory."""
     child = start(name, "optbench.preparation:Preparer", environment={}, log=log)
     try:
         child.receive()
-        details: dict[str, Any] = child.call(method, *args)
-        return details
+        return child.call(method, *args)
     finally:
         child.close()

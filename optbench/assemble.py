@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from optbench.components import Artifact, component_name
 from optbench.config import RunConfig, Start, Variant
-from optbench.measure import statistics
+from optbench.measure import phases, statistics
 from optbench.measure.procedure import Measured
 from optbench.records import (
     ArtifactRecord,
@@ -19,16 +19,13 @@ from optbench.records import (
 from optbench.worker import LoadReport
 
 
-def variant_result(
-    variant: Variant, artifact: Artifact, report: LoadReport, highest_bytes: int | None
-) -> VariantResult:
-    """A variant as known after its cold start."""
+def variant_result(variant: Variant, artifact: Artifact, report: LoadReport) -> VariantResult:
+    """A variant as known after its first start."""
     seconds = artifact.step_seconds
-    memory = report.memory
-    peaks = [peak for peak in (memory.peak_loading, highest_bytes) if peak is not None]
     return VariantResult(
         backend=component_name(variant.backend),
         quantization=component_name(variant.quantization),
+        label=" ".join(filter(None, (variant.backend.label(), variant.quantization.label()))),
         graph=variant.graph.level,
         threads=report.settings["threads"],
         runtime=report.settings,
@@ -45,16 +42,24 @@ def variant_result(
             quantize_seconds=seconds.get("quantize"),
             from_cache=artifact.from_cache,
         ),
-        cold_start=ColdStart(
-            import_seconds=report.import_seconds,
-            load_seconds=report.load_seconds,
-            first_call_seconds=report.first_call_seconds,
-            memory_after_import_bytes=memory.after_import,
-            memory_after_load_bytes=memory.after_load,
-            peak_memory_bytes=max(peaks, default=None),
-            peak_running_memory_bytes=highest_bytes if memory.reset else None,
-            memory_reason=None if peaks else "this system does not tell a process its memory",
-        ),
+    )
+
+
+def cold_start(report: LoadReport, highest_bytes: int | None) -> ColdStart:
+    """Seconds and memory of a fresh interpreter; `highest_bytes` is its peak after some calls."""
+    memory = report.memory
+    peaks = [peak for peak in (memory.peak_loading, highest_bytes) if peak is not None]
+    return ColdStart(
+        import_seconds=report.import_seconds,
+        load_seconds=report.load_seconds,
+        first_call_seconds=report.first_call_seconds,
+        compile_seconds=report.compile_seconds,
+        compiled_before=report.compiled_before,
+        memory_after_import_bytes=memory.after_import,
+        memory_after_load_bytes=memory.after_load,
+        peak_memory_bytes=max(peaks, default=None),
+        peak_running_memory_bytes=highest_bytes if memory.reset else None,
+        memory_reason=None if peaks else "this system does not tell a process its memory",
     )
 
 
@@ -74,6 +79,7 @@ def timing_record(config: RunConfig, measured: Measured, start: Start) -> Timing
         stopped_by=measured.stopped_by or "failure",
         measuring_seconds=measured.measuring_seconds,
         starting_seconds=measured.starting_seconds,
+        new_tokens=config.task.generated_tokens,
     )
 
 
@@ -84,7 +90,12 @@ def comparison(measured: Measured, variants: Mapping[str, VariantResult]) -> Com
     cpu = statistics.log_ratios(samples, "baseline", "candidate", clock="cpu")
     sizes = {name: size_bytes(variant) for name, variant in variants.items()}
     peaks = {name: peak_memory_bytes(variant) for name, variant in variants.items()}
+    generated = variants["baseline"].generation
+    new_tokens = None if generated is None else generated.new_tokens
+    parts = phases.speedups(samples, "baseline", "candidate", new_tokens)
     return Comparison(
+        first_token_speedup=parts.first_token,
+        per_output_token_speedup=parts.per_output_token,
         speedup=statistics.ratio_estimate(wall),
         cpu_speedup=statistics.ratio_estimate(cpu),
         size_ratio=ratio(sizes["candidate"], sizes["baseline"]),

@@ -4,17 +4,42 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+import os
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from optbench.components import ModelSpec
 from optbench.errors import DataError
+from optbench.locations import MANIFEST
 
 WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
+COMPANION_PATTERNS = (
+    "*.json",
+    "*.txt",
+    "*.model",
+    "*.jinja",
+    "*.spm",
+    "*.bpe",
+    "*.codes",
+    "*.tiktoken",
+    "*_*/config.json",
+)
+"""Config, tokenizer (WordPiece, BPE, sentencepiece, Marian, PhoBERT, Qwen), image processor, chat template,
+and the modules of sentence-transformers, such as 1_Pooling/config.json."""
+
+PAPER_PATTERNS = ("README.md", "LICENSE*", "NOTICE*")
+CODE_FILES = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
+"""Files whose auto_map makes transformers import Python modules of the checkpoint."""
 POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length")
 OFFSET_POSITION_FAMILIES = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
 """Families that number positions from pad_token_id + 1, so that two rows of the table are unused."""
+
+SETTLED_NANOSECONDS = 100_000_000
+"""Several ticks of the clock that stamps files."""
+
+_hashes: dict[tuple[int, ...], str] = {}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -36,8 +61,11 @@ def weight_files(directory: Path) -> list[Path]:
     return []
 
 
-def read_spec(directory: Path) -> ModelSpec:
-    """The spec of the checkpoint in `directory`. Raises DataError if it is not a checkpoint."""
+def read_spec(directory: Path, trust_remote_code: bool = False) -> ModelSpec:
+    """The spec of the checkpoint in `directory`.
+
+    Raises DataError if it is not a checkpoint, or needs code of its own that is not trusted.
+    """
     config_file = directory / "config.json"
     if not config_file.is_file():
         raise DataError(
@@ -47,13 +75,27 @@ def read_spec(directory: Path) -> ModelSpec:
     config = read_json(config_file)
     if "model_type" not in config:
         raise DataError(f"{config_file} names no model_type, so it is not a transformers model")
+    if not trust_remote_code:
+        refuse_code(directory)
     return ModelSpec(
         directory=directory,
         model_type=str(config["model_type"]),
         labels=labels_of(config),
         vocab_size=config.get("vocab_size"),
         max_length=max_length_of(config, directory),
+        trust_remote_code=trust_remote_code,
     )
+
+
+def refuse_code(directory: Path) -> None:
+    """Raise DataError if a checkpoint asks for Python code of its own to be run, from what its files say."""
+    for name in CODE_FILES:
+        file = directory / name
+        if file.is_file() and read_json(file).get("auto_map"):
+            raise DataError(
+                f"{file} names Python code of its own (auto_map) that loading would run; read that code, "
+                "and if you trust it, set model.trust_remote_code=true"
+            )
 
 
 def require_weights(directory: Path) -> None:
@@ -110,12 +152,71 @@ def describe(directory: Path) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def hash_files(files: list[Path]) -> str:
-    """SHA-256 over names and contents of files, in the order of their names."""
-    digest = hashlib.sha256()
-    for file in sorted(files, key=lambda path: path.name):
-        digest.update(file.name.encode() + b"\0")
-        with file.open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
+def companions(directory: Path) -> list[Path]:
+    """Files that belong to a model beside its weights; a link counts as what it points to."""
+    return [
+        file
+        for file in matching(directory, COMPANION_PATTERNS)
+        if file.name != MANIFEST and not file.name.endswith(".index.json")
+    ]
+
+
+def papers(directory: Path) -> list[Path]:
+    """The model's own README, licence and notices."""
+    return matching(directory, PAPER_PATTERNS)
+
+
+def matching(directory: Path, patterns: Sequence[str]) -> list[Path]:
+    """Files below `directory` that match any pattern, sorted. Raises DataError on a link astray."""
+    files = {file for pattern in patterns for file in directory.glob(pattern) if file.is_file()}
+    for file in files:
+        refuse_astray(directory, file)
+    return sorted(files)
+
+
+def refuse_astray(directory: Path, file: Path) -> None:
+    """Raise DataError if a file is a link out of its folder to something of another name.
+
+    What belongs to a model is copied and handed on: notes.txt -> ~/.ssh/id_rsa must not be. Links of the
+    hub cache into its own blobs are no such thing.
+    """
+    home, target = directory.resolve(), file.resolve()
+    if target.is_relative_to(home) or target.name == file.name:
+        return
+    if home.parent.name == "snapshots" and target.parent == home.parent.parent / "blobs":
+        return
+    raise DataError(f"{file} is a link to {target}, outside its folder; put a copy of the file in its place")
+
+
+def hash_file(file: Path) -> str:
+    """SHA-256 of a file's content, as `sha256sum` prints it.
+
+    Computed once per process as long as the file's inode, size and times stay what they are. A file that
+    was touched a moment ago is not remembered: a change within one tick of the clock would not show.
+    """
+    with file.open("rb") as stream:
+        found = os.fstat(stream.fileno())
+        stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if stamp in _hashes:
+            return _hashes[stamp]
+        settled = time.time_ns() - max(stamp[-2:]) > SETTLED_NANOSECONDS
+        digest = hashlib.sha256()
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    if settled:
+        _hashes[stamp] = digest.hexdigest()
     return digest.hexdigest()
+
+
+def hash_files(files: Iterable[Path]) -> str:
+    """SHA-256 over names and contents of files, see `combined_hash`."""
+    return combined_hash({file.name: hash_file(file) for file in files})
+
+
+def combined_hash(hashes: Mapping[str, str]) -> str:
+    """SHA-256 over files given as {name: SHA-256}, in the order of their names.
+
+    `sha256sum NAME ... | sha256sum` in their directory prints the same, names sorted as in LC_ALL=C.
+    """
+    lines = (f"{hashes[name]}  {name}\n" for name in sorted(hashes))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

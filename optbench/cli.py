@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 
 from optbench import __version__
+from optbench.errors import OptbenchError
 from optbench.verbosity import Verbosity, set_verbosity
 
-TOOLS = ("doctor",)
+TOOLS = ("aggregate", "cache", "compare", "doctor", "export", "history")
 """First words that name a tool; anything else is a run."""
 
 
@@ -31,6 +32,9 @@ def main(arguments: list[str]) -> int:
             app(rest, prog_name="optbench")
         except SystemExit as end:
             return end.code if isinstance(end.code, int) else 2
+        except OptbenchError as error:
+            sys.stderr.write(f"optbench: {error}\n")
+            return error.exit_code
         return 0
 
     from optbench.main import launch

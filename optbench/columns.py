@@ -64,6 +64,23 @@ def resolve_columns(
     return columns, notes
 
 
+def text_column(dataset: Dataset, rows: Any) -> tuple[dict[str, str], list[str]]:
+    """The one column of text ('primary'), and a note if it was guessed. Raises DataError."""
+    kinds = {
+        name: "string" if "string" in str(getattr(feature, "dtype", "")) else "other"
+        for name, feature in rows.features.items()
+    }
+    given = dataset.data_keys.primary
+    if given is not None:
+        return {"primary": require(given, "data_keys.primary", kinds)}, []
+    found = text_columns(kinds)
+    if len(found) != 1:
+        raise DataError(
+            f"dataset.data_keys.primary must name the text column; the columns are {', '.join(kinds)}"
+        )
+    return {"primary": found[0]}, [f"dataset.data_keys.primary was guessed: {found[0]}"]
+
+
 def list_columns(dataset: Dataset, rows: Any) -> tuple[dict[str, str], list[str]]:
     """Columns of words ('primary') and of their tags ('reference'), and notes on what was guessed.
 

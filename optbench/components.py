@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
@@ -56,10 +56,23 @@ class Component:
     """Base of all config parts.
 
     extra: the optional dependency group that brings `packages`, the modules this part needs.
+    label_fields: what is told beside the name where a field differs from its default: words by field,
+        with {} for the value.
     """
 
     extra: ClassVar[str] = ""
     packages: ClassVar[tuple[str, ...]] = ()
+    label_fields: ClassVar[Mapping[str, str]] = {}
+
+    def label(self) -> str:
+        """The name, and what of `label_fields` is not as usual: 'pytorch bfloat16'."""
+        usual = {one.name: one.default for one in dataclasses.fields(self)}
+        words = [component_name(self)]
+        for name, text in self.label_fields.items():
+            if (value := getattr(self, name)) != usual[name]:
+                value = value.value if isinstance(value, Enum) else value
+                words.append(text.format(str(value).lower() if isinstance(value, bool) else value))
+        return " ".join(words)
 
     def missing_extra(self) -> MissingExtra | None:
         """The error to raise if a package of `extra` is not installed."""
@@ -124,6 +137,7 @@ class ModelSpec:
     """What a checkpoint's own files say about it; known before anything is loaded.
 
     max_length: the longest input in tokens; null where the model sets no limit.
+    trust_remote_code: whether Python code beside the weights may be run.
     """
 
     directory: Path
@@ -131,6 +145,7 @@ class ModelSpec:
     labels: tuple[str, ...]
     vocab_size: int | None
     max_length: int | None
+    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,6 +155,8 @@ class Artifact:
     format: 'transformers' (a checkpoint directory), 'onnx' (a directory that holds model.onnx) or
         'openvino' (one that holds model.xml and model.bin).
     step_seconds: seconds by preparation step, such as {'export': 3.1, 'quantize': 0.9}.
+    model: directory of the checkpoint that all began with; empty where it is not known.
+    history: what each step read and did, first step first. notes: what the reader of a result should know.
     """
 
     directory: Path
@@ -149,6 +166,9 @@ class Artifact:
     details: dict[str, Any] = field(default_factory=dict)
     step_seconds: dict[str, float] = field(default_factory=dict)
     from_cache: bool = False
+    model: str = ""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -159,6 +179,9 @@ class LoadOptions:
     quantization: for runtimes that quantize a module in memory (`Quantization.transform`).
     closed_loop: whether another variant is timed as soon as a call returns, so that threads must not
     go on waiting actively; else they wait as they ship.
+    new_tokens: of each call, which is then a whole generation (`optbench.generation`); null where a call
+    is one forward pass.
+    trust_remote_code: whether Python code beside the weights may be run.
     """
 
     threads: int
@@ -168,10 +191,15 @@ class LoadOptions:
     closed_loop: bool = True
     priority: Priority = Priority.raised
     quantization: Quantization | None = None
+    new_tokens: int | None = None
+    trust_remote_code: bool = False
 
 
 class Session(Protocol):
-    """A loaded model, ready to be called. Lives inside one worker process."""
+    """A loaded model, ready to be called. Lives inside one worker process.
+
+    The first feed that is bound has the shape that will be timed.
+    """
 
     def bind(self, feed: Feed) -> Any:
         """`feed` in the runtime's own form, made once, outside the timed calls."""
@@ -192,11 +220,24 @@ class Session(Protocol):
         """Bytes of the weights as loaded; null where the artifact's files are the weights."""
 
 
+@runtime_checkable
+class Generating(Protocol):
+    """A session whose calls have two phases: until the first token, and from there to the last."""
+
+    def take_first_tokens(self) -> list[int]:
+        """Nanoseconds from the start of a call to its first token, of each call since last asked."""
+
+
 @dataclass
 class Model(Component, ABC):
-    """Where the checkpoint comes from."""
+    """Where the checkpoint comes from.
+
+    trust_remote_code: run Python code that comes with the checkpoint; without it one that needs such
+    code is refused.
+    """
 
     path: str = MISSING
+    trust_remote_code: bool = False
 
     @abstractmethod
     def resolve(self) -> Path:
@@ -213,17 +254,28 @@ class DataKeys(Component):
 
 @dataclass
 class Dataset(Component, ABC):
-    """Where labelled rows come from, and which columns hold what."""
+    """Where labelled rows come from, and which columns hold what.
+
+    streaming: read the rows once and keep only the sample that is drawn, for data beyond the memory.
+    """
 
     path: str = MISSING
     eval_split: str = "test"
     calibration_split: str | None = None
+    streaming: bool = False
     data_keys: DataKeys = field(default_factory=DataKeys)
     ref_keys: list[str] = field(default_factory=list)
 
     @abstractmethod
     def load(self, split: str) -> Any:
         """The rows of a split as a `datasets.Dataset`. Raises DataError."""
+
+    def sample(self, split: str, count: int, seed: int) -> tuple[Any, int]:
+        """`count` seeded rows of a split, in its order, read as a stream; and how many it held.
+
+        All of them if they are fewer. Raises DataError, ConfigError where it cannot be read so.
+        """
+        raise ConfigError(f"dataset.streaming must be false for dataset={component_name(self)}")
 
 
 @dataclass
@@ -238,6 +290,14 @@ class Task(Component, ABC):
 
     has_length: ClassVar[bool] = True
     """Whether input_length means anything: the inputs are sequences of tokens."""
+
+    evaluation_batch_size: ClassVar[int | None] = None
+    """Rows that are evaluated together unless the config says otherwise; null leaves it to the run."""
+
+    @property
+    def generated_tokens(self) -> int | None:
+        """New tokens that a timed call generates; null where a call is one forward pass."""
+        return None
 
     @abstractmethod
     def supports(self, spec: ModelSpec) -> str | None:
@@ -312,6 +372,12 @@ class Examples(ABC):
         """What each row contributes to `metrics`, by name; empty without references."""
         return {}
 
+    def against(
+        self, outputs: Sequence[Mapping[str, Any]], baseline: Sequence[Mapping[str, Any]]
+    ) -> Statistics:
+        """What each row contributes to `metrics` that hold a variant against the baseline's own answers."""
+        return {}
+
     def logits(self, outputs: Sequence[Mapping[str, Any]]) -> list[NDArray[np.float64]]:
         """Logits of each row [positions, classes], padding left out; empty where there are none."""
         return []
@@ -325,15 +391,50 @@ class Examples(ABC):
         return {}
 
 
+@dataclass(frozen=True)
+class ModuleTraits:
+    """How a runtime holds the PyTorch module that a quantization may change in memory.
+
+    device: as PyTorch names it. arithmetic: floating-point type it computes in. compiled: whether
+    calls run a graph that was traced from the module.
+    """
+
+    device: str
+    arithmetic: str
+    compiled: bool
+
+
 @dataclass
 class Backend(Component, ABC):
-    """A runtime that loads an artifact and runs it."""
+    """A runtime that loads an artifact and runs it.
+
+    compiles: whether a session's first call compiles, so that a second one must tell for how long.
+    """
 
     artifact_formats: ClassVar[tuple[str, ...]]
     """Formats that `load` reads; a checkpoint is turned into the first of them."""
 
     imports: ClassVar[tuple[str, ...]]
     """Modules that `load` needs; a worker imports them first, and the time is reported apart."""
+
+    can_generate: ClassVar[bool] = False
+    """Whether `load` heeds `LoadOptions.new_tokens`."""
+    compiles: ClassVar[bool] = False
+
+    has_integer_operators: ClassVar[bool] = False
+    """Whether it runs ONNX Runtime's operators in integers, such as QGemm."""
+
+    def module_traits(self) -> ModuleTraits | None:
+        """What `Quantization.transform` would meet; null where `load` does not call it."""
+        return None
+
+    def cautions(self, session: Session) -> list[str]:
+        """What went otherwise than asked in a session so far, one sentence each."""
+        return []
+
+    def compiled_before(self, session: Session) -> bool:
+        """Whether the first call found what it would have compiled in a cache."""
+        return False
 
     def may_fork(self) -> bool:
         """Whether workers may be forked from a process that has imported the runtime."""
@@ -343,9 +444,13 @@ class Backend(Component, ABC):
     def supports(self, spec: ModelSpec, graph: Graph) -> str | None:
         """None, or why this backend cannot run such a model at such a graph level."""
 
+    def cautions_about(self, quantization: Quantization) -> list[str]:
+        """What is known to go wrong with such a quantization in this runtime, one sentence each."""
+        return []
+
     @abstractmethod
     def environment(self, threads: int, wait_policy: WaitPolicy) -> dict[str, str]:
-        """Environment variables that must stand before the runtime is imported."""
+        """Environment variables that must stand before the runtime is imported. May raise Unsupported."""
 
     @abstractmethod
     def load(self, artifact: Artifact, options: LoadOptions) -> Session:
@@ -410,6 +515,10 @@ class Quantization(Component, ABC):
         """What is known to go wrong with this recipe on this machine, one sentence each."""
         return []
 
+    def excluding(self, nodes: Sequence[str]) -> Quantization | None:
+        """The same recipe with these nodes of the graph left in floating point; null if it cannot."""
+        return None
+
     def apply(self, source: Path, target: Path, calibration: Sequence[Feed]) -> dict[str, Any]:
         """Write the quantized model of directory `source` to `target`; returns what was done.
 
@@ -429,4 +538,14 @@ def wrong_format(quantization: Quantization, what: str, backend: Backend, use: s
     return (
         f"quant={component_name(quantization)} makes {what}, and backend={component_name(backend)} loads "
         f"{' or '.join(backend.artifact_formats)}; use {use} or quant=none"
+    )
+
+
+def not_in_memory(quantization: Quantization, backend: Backend) -> str | None:
+    """None if `backend` lets a quantization change the module that it has loaded, else the reason."""
+    if backend.module_traits() is not None:
+        return None
+    return (
+        f"quant={component_name(quantization)} changes a PyTorch module in memory, and "
+        f"backend={component_name(backend)} loads none; use backend=pytorch or quant=none"
     )

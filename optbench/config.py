@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
@@ -54,6 +55,17 @@ class ArrivalKind(Enum):
 
     poisson = "poisson"
     constant = "constant"
+
+
+class Objective(Enum):
+    """What Optuna looks at, in the order of `hydra.sweeper.direction`; see optbench.objectives."""
+
+    samples_per_second = "samples_per_second"
+    p95_seconds = "p95_seconds"
+    speedup = "speedup"
+    quality_loss = "quality_loss"
+    size_bytes = "size_bytes"
+    peak_memory_bytes = "peak_memory_bytes"
 
 
 def at_least(key: str, value: float | None, least: float, unit: str = "") -> list[str]:
@@ -119,6 +131,7 @@ class MeasureConfig(Component):
     priority: raised lets workers go before all other work, so that neighbours disturb less; it needs root
     or CAP_SYS_NICE and is left out without. normal leaves it alone.
     timeout_seconds: a worker that does not answer for so long is ended.
+    cold_start: start each variant once in a fresh interpreter and report its load time and memory.
     """
 
     scenario: Scenario = Scenario.latency
@@ -138,6 +151,7 @@ class MeasureConfig(Component):
     wait_policy: WaitPolicy = WaitPolicy.runtime
     priority: Priority = Priority.raised
     timeout_seconds: float = 600.0
+    cold_start: bool = True
 
     def problems(self) -> list[str]:
         """Ranges, the order of the replicate counts, and streams too short for their percentile."""
@@ -185,24 +199,32 @@ class QualityConfig(Component):
     """Which rows are evaluated, with which metrics, and how much worse is still good enough.
 
     metrics: names, or paths of `evaluate` modules; null takes the task's own.
-    max_eval_samples: evaluate a seeded sample of so many rows. batch_size: rows per forward pass; null
+    max_eval_samples: evaluate a seeded sample of so many rows. skip_samples: leave out so many rows of the
+    seeded order first, such as those that a search has looked at. batch_size: rows per forward pass; null
     takes 16, or 1 where an answer depends on the rows beside it (dynamic quantization, given artifacts).
     max_failed_share: with more rows that cannot be read or encoded there is no verdict.
-    margin: how much accuracy may be lost, as a share; the same setting as gates.max_accuracy_drop.
+    margin: how much of a metric that is a share may be lost, such as 0.01; each is then told to be not
+    worse, worse, or undecided. Of accuracy it is the same setting as gates.max_accuracy_drop.
+    comparisons: of how many candidates this is one; a gate's limit is then one-sided 5% / comparisons, so
+    that the best of them may be believed.
     """
 
     enabled: bool = True
     metrics: list[str] | None = None
     max_eval_samples: int | None = None
+    skip_samples: int = 0
     batch_size: int | None = None
     margin: float | None = None
     max_failed_share: float = 0.01
+    comparisons: int = 1
 
     def problems(self) -> list[str]:
         """Ranges, and metrics that cannot be asked for."""
         found = [
             *at_least("max_eval_samples", self.max_eval_samples, 1),
             *at_least("batch_size", self.batch_size, 1),
+            *at_least("comparisons", self.comparisons, 1),
+            *at_least("skip_samples", self.skip_samples, 0),
         ]
         if self.margin is not None and not 0 < self.margin < 1:
             found.append(f"margin must lie between 0 and 1, got {self.margin:g}; 0.01 allows one point")
@@ -249,6 +271,38 @@ class GatesConfig(Component):
         return any(value is not None for value in vars(self).values())
 
 
+@register("tune", "tune")
+@dataclass
+class TuneConfig(Component):
+    """A search for the fastest candidate that is not worse: a sweep of short screens, then the best in full.
+
+    budget_seconds: wall clock of all. screen_share: of it for the screens and repairs. finalists: how many
+    are measured in full, with `measure` and `quality`, on rows that no screen has seen.
+    repairs: how many of the recipes that are faster than all others but too bad are mended, by leaving
+    the parts of the graph in floating point that do most harm. repair_rows: rows to find those parts with.
+    """
+
+    budget_seconds: float = 900.0
+    screen_share: float = 0.6
+    finalists: int = 3
+    repairs: int = 1
+    repair_rows: int = 32
+    measure: MeasureConfig = MISSING
+    quality: QualityConfig = MISSING
+
+    def problems(self) -> list[str]:
+        """Ranges."""
+        found = [
+            *at_least("budget_seconds", self.budget_seconds, 1),
+            *at_least("finalists", self.finalists, 1),
+            *at_least("repairs", self.repairs, 0),
+            *at_least("repair_rows", self.repair_rows, 1),
+        ]
+        if not 0 < self.screen_share < 1:
+            found.append(f"screen_share must lie between 0 and 1, got {self.screen_share:g}")
+        return found
+
+
 @dataclass
 class Variant(Component):
     """One side of the comparison: what is run, and from which files.
@@ -293,6 +347,9 @@ class RunConfig(Component):
     batch_size, input_length: shape of the timed inputs, in rows and tokens.
     batch_sizes, input_lengths: points of a grid, with -m sweep=grid.
     seed: of inputs, row order, block order and resampling.
+    objectives: what a sweep's sampler looks at; hydra.sweeper.direction says which way each is better.
+    tune: makes a sweep a search for the best candidate (+experiment=tune).
+    resume: directory of an earlier sweep; points that it finished are taken over instead of measured.
     """
 
     model: Model = MISSING
@@ -312,6 +369,11 @@ class RunConfig(Component):
     batch_sizes: list[int] | None = None
     input_lengths: list[int] | None = None
     seed: int = 0
+    objectives: list[Objective] = field(
+        default_factory=lambda: [Objective.samples_per_second, Objective.p95_seconds]
+    )
+    tune: TuneConfig | None = None
+    resume: str | None = None
 
     def problems(self) -> list[str]:
         """Shape, threads and seed, and lists that only a sweep can walk."""
@@ -326,11 +388,22 @@ class RunConfig(Component):
                 f"threads must be a number or auto, got {self.threads!r}; auto follows the "
                 "affinity mask and the cgroup quota"
             )
+        if self.resume is not None and not Path(self.resume).is_dir():
+            found.append(f"resume must be the directory of an earlier sweep, got {self.resume}; it is none")
         scenario = self.measure.scenario
         if self.gates.min_requests_per_second is not None and scenario is not Scenario.server:
             found.append(
                 "gates.min_requests_per_second must go with measure.scenario=server, got scenario="
                 f"{scenario.value}; set measure=server"
+            )
+        if self.tune is not None and self.quality.margin is None:
+            found.append("quality.margin must be set for a search: what may be lost, such as 0.01")
+        if self.dataset.streaming and self.quality.skip_samples:
+            found.append("quality.skip_samples must be 0 with dataset.streaming=true: a stream has no order")
+        if self.dataset.streaming and self.quality.max_eval_samples is None:
+            found.append(
+                "quality.max_eval_samples must be set with dataset.streaming=true: so many rows of the "
+                "stream are drawn and kept; set it with quality.max_eval_samples=5000"
             )
         margins = {self.quality.margin, self.gates.max_accuracy_drop} - {None}
         if len(margins) > 1:

@@ -16,7 +16,7 @@ FACTORY = "optbench.worker:VariantHost"
 
 
 class Templates:
-    """Template processes by what they have imported, so that variants and sweep points share them."""
+    """Template processes by what they have imported; variants share them, and so do the points of a sweep."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -25,7 +25,7 @@ class Templates:
     def get(self, name: str, imports: tuple[str, ...], environment: Mapping[str, str]) -> Template:
         """The template for these modules and environment; it starts now and imports meanwhile."""
         key = (imports, *sorted(environment.items()))
-        if key not in self._running:
+        if key not in self._running or self._running[key].has_ended():
             self._running[key] = Template(name, imports, environment, self._log)
         return self._running[key]
 

@@ -5,6 +5,7 @@ It imports no torch (USE_TORCH=0), so it is up in about a second and a half.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from optbench.calibration_rows import CalibrationRows, calibration_notes, draw_calibration_rows, row_keys
 from optbench.components import Dataset, Examples, Kind, ModelSpec, Task
 from optbench.errors import ConfigError, DataError
 from optbench.outputs import Evaluation, load_outputs
@@ -45,25 +47,24 @@ class ExampleHost:
         self._spec = spec
         self._seed = seed
         self._examples: Examples | None = None
+        self._evaluated: Any = None
+        self._left: Any = None
+        self._available = 0
 
-    def open(self, max_samples: int | None, metrics: Sequence[str] | None) -> Opened:
+    def open(self, max_samples: int | None, metrics: Sequence[str] | None, skip: int = 0) -> Opened:
         """Load the evaluation rows in a seeded order; without `metrics` the task's own are taken.
+
+        skip: so many rows of that order are left out first.
 
         Raises DataError, ConfigError.
         """
         dataset = self._dataset
-        rows = dataset.load(dataset.eval_split)
-        available = len(rows)
-        if max_samples is not None and max_samples > available:
-            raise ConfigError(
-                f"quality.max_eval_samples must not exceed the {available} rows of {dataset.path} "
-                f"split {dataset.eval_split}, got {max_samples}; lower it or leave it out"
-            )
-        rows = rows.shuffle(seed=self._seed).select(range(max_samples or available))
+        rows, read = self._draw(max_samples, skip)
         examples = self._task.examples(self._spec, dataset, rows)
         metrics = examples.default_metrics() if metrics is None else metrics
         check_metrics(metrics, examples)
-        self._examples = examples
+        self._examples, self._evaluated = examples, rows
+        examples.notes += read
         if examples.failed:
             first = next(iter(examples.failed.values()))
             count = len(examples.failed)
@@ -73,16 +74,85 @@ class ExampleHost:
             name=getattr(dataset, "name", None),
             split=dataset.eval_split,
             rows=len(examples.texts()),
-            rows_available=available,
-            fingerprint=fingerprint(examples),
+            rows_available=self._available,
+            fingerprint=fingerprint(examples, row_keys(rows, inputs_of(examples.columns))),
             columns=examples.columns,
             labels=list(self._spec.labels) if examples.kind == "classification" else None,
         )
         return Opened(record, examples.kind, examples.notes, list(metrics))
 
+    def _draw(self, max_samples: int | None, skip: int) -> tuple[Any, list[str]]:
+        """The evaluated rows in a seeded order, and a note if they were streamed."""
+        dataset = self._dataset
+        notes: list[str] = []
+        if not dataset.streaming:
+            rows = dataset.load(dataset.eval_split)
+            available = len(rows)
+        elif max_samples is None:
+            raise ConfigError("quality.max_eval_samples must be set with dataset.streaming=true, got null")
+        else:
+            rows, available = dataset.sample(dataset.eval_split, max_samples, self._seed)
+            notes.append(f"the rows were drawn from a stream of {available:,} rows, read once")
+        if max_samples is not None and max_samples > available:
+            raise ConfigError(
+                f"quality.max_eval_samples must not exceed the {available} rows of {dataset.path} "
+                f"split {dataset.eval_split}, got {max_samples}; lower it or leave it out"
+            )
+        end = skip + (max_samples or max(1, available - skip))
+        if end > available:
+            raise ConfigError(
+                f"quality.skip_samples must leave rows to evaluate, got {skip} of the {available} rows of "
+                f"{dataset.path} split {dataset.eval_split}; lower it or quality.max_eval_samples"
+            )
+        shuffled = rows.shuffle(seed=self._seed)
+        self._available, self._left = available, shuffled.select([*range(skip), *range(end, len(shuffled))])
+        return shuffled.select(range(skip, end)), notes
+
     def write_rows(self, path: Path) -> None:
         """Save the encoded rows, unpadded, for the workers."""
         save_table(path, self._opened().encoded())
+
+    def write_calibration(self, path: Path, count: int) -> CalibrationRows:
+        """Save the encoded inputs of `count` seeded rows that are not evaluated, unpadded, at full length.
+
+        They come from dataset.calibration_split, or from what quality.max_eval_samples leaves of the
+        evaluation split. Raises ConfigError, DataError.
+        """
+        columns = self._opened().columns
+        split, rows = self._calibration_source(count)
+        inputs = inputs_of(columns)
+        if missing := [name for name in inputs if name not in rows.features]:
+            raise DataError(
+                f"dataset.calibration_split={split} must have the columns that are evaluated, and lacks "
+                f"{', '.join(missing)}; it has {', '.join(rows.features)}"
+            )
+        evaluated = set(row_keys(self._evaluated, inputs))
+        drawn = draw_calibration_rows(evaluated, row_keys(rows, inputs), count, seed=self._seed, split=split)
+        examples = unlabelled(self._task, self._spec, self._dataset, rows.select(drawn.rows), columns)
+        feeds = [
+            {name: array for name, array in feed.items() if not name.startswith("_")}
+            for feed in examples.encoded()
+        ]
+        save_table(path, feeds)
+        notes = calibration_notes(drawn, split, count, examples.failed, len(feeds))
+        usable = len(drawn.rows) - len(examples.failed)
+        return CalibrationRows(usable, drawn.rows_dropped, drawn.fingerprint, split, notes)
+
+    def _calibration_source(self, count: int) -> tuple[str, Any]:
+        """Name and rows of the split that calibration draws from; of a stream as many as may be needed."""
+        dataset = self._dataset
+        split = dataset.calibration_split
+        own = split is not None and split != dataset.eval_split
+        if not own and self._available == len(self._evaluated):
+            raise ConfigError(
+                f"dataset.calibration_split must name a split other than {dataset.eval_split}, whose "
+                f"{len(self._evaluated)} rows are all evaluated, got {split or 'null'}; set "
+                "dataset.calibration_split=train, or evaluate fewer with quality.max_eval_samples="
+            )
+        split = split or dataset.eval_split
+        if dataset.streaming:  # so many that the evaluated ones among them can be spared
+            return split, dataset.sample(split, count + len(self._evaluated), self._seed + 1)[0]
+        return split, dataset.load(split) if own else self._left
 
     def write_feeds(self, path: Path, shape: tuple[int, int], from_rows: bool) -> None:
         """Save the inputs of the timed calls: (batch, length) arrays, random or cut from the rows."""
@@ -98,18 +168,25 @@ class ExampleHost:
         return self._task.padding(self._spec)
 
     def score(
-        self, outputs: dict[str, Evaluation], parts: int, metrics: Sequence[str], target: Path
+        self,
+        outputs: dict[str, Evaluation],
+        parts: int,
+        metrics: Sequence[str],
+        target: Path,
+        comparisons: int = 1,
     ) -> QualityResult:
         """Compare the variants' outputs on all rows; writes the predictions, one row each."""
         examples = self._opened()
-        answers = {name: answers_of(examples, load_outputs(plan, parts)) for name, plan in outputs.items()}
+        found = {name: load_outputs(plan, parts) for name, plan in outputs.items()}
+        answers = {name: answers_of(examples, own, found["baseline"]) for name, own in found.items()}
         rows = Labelled(
             examples.kind, examples.references(), examples.texts(), examples.groups(), examples.metrics
         )
         predictions = {name: answer.predictions for name, answer in answers.items()}
         write_predictions(target, rows.texts, rows.references, predictions)
         chosen = [metric_of(name, examples) for name in metrics]
-        result = compare_variants(rows, answers["baseline"], answers["candidate"], chosen, seed=self._seed)
+        sides = (answers["baseline"], answers["candidate"])
+        result = compare_variants(rows, *sides, chosen, seed=self._seed, comparisons=comparisons)
         return replace(result, notes=[*result.notes, *examples.notes], failed_rows=len(examples.failed))
 
     def _opened(self) -> Examples:
@@ -118,11 +195,26 @@ class ExampleHost:
         return self._examples
 
 
-def answers_of(examples: Examples, outputs: Sequence[dict[str, Any]]) -> Answers:
-    """What a variant answered."""
+def inputs_of(columns: dict[str, str]) -> list[str]:
+    """The columns that the model reads."""
+    return [name for role, name in columns.items() if role != "reference"]
+
+
+def unlabelled(task: Task, spec: ModelSpec, dataset: Dataset, rows: Any, columns: dict[str, str]) -> Examples:
+    """Rows bound to a task without their right answers, which calibration needs not have."""
+    inputs = inputs_of(columns)
+    twin = copy.copy(dataset)
+    twin.ref_keys = []
+    return task.examples(spec, twin, rows.select_columns([name for name in rows.features if name in inputs]))
+
+
+def answers_of(
+    examples: Examples, outputs: Sequence[dict[str, Any]], baseline: Sequence[dict[str, Any]]
+) -> Answers:
+    """What a variant answered, also against the baseline's answers."""
     return Answers(
         examples.predictions(outputs),
-        examples.statistics(outputs),
+        {**examples.statistics(outputs), **examples.against(outputs, baseline)},
         examples.logits(outputs),
         examples.vectors(outputs),
     )
@@ -152,9 +244,9 @@ def check_metrics(names: Sequence[str], examples: Examples) -> None:
             )
 
 
-def fingerprint(examples: Examples) -> str:
-    """SHA-256 of the rows' texts and references, in order."""
-    digest = hashlib.sha256()
+def fingerprint(examples: Examples, keys: Sequence[str]) -> str:
+    """SHA-256 of the rows' texts and references and of what the model reads of them (`keys`), in order."""
+    digest = hashlib.sha256("\n".join(keys).encode())
     references = examples.references()
     for number, text in enumerate(examples.texts()):
         answer = None if references is None else references[number]

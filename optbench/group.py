@@ -52,6 +52,10 @@ class WorkerGroup:
             worker.child.receive()
         return time.perf_counter() - begun
 
+    def cautions(self) -> list[str]:
+        """What any of the processes has to say, each sentence once."""
+        return list(dict.fromkeys(said for worker in self.workers for said in worker.cautions()))
+
     def counters(self) -> ProcessCounters:
         """Context switches of all processes together."""
         each = [worker.counters() for worker in self.workers]
@@ -75,12 +79,21 @@ def joined(blocks: Sequence[Block]) -> Block:
     settling = [value for block in blocks for value in block.nanoseconds[: block.settling]]
     counted = [value for block in blocks for value in block.nanoseconds[block.settling :]]
     return Block(
+        first_token_nanoseconds=joined_first_tokens(blocks),
         nanoseconds=[*settling, *counted],
         settling=len(settling),
         cpu_nanoseconds=sum(block.cpu_nanoseconds for block in blocks),
         started_nanoseconds=min(block.started_nanoseconds for block in blocks),
         elapsed_nanoseconds=ended - begun,
     )
+
+
+def joined_first_tokens(blocks: Sequence[Block]) -> list[int] | None:
+    """Times to the first token in the order of the joined calls; null where calls are forward passes."""
+    known = [(block.first_token_nanoseconds, block.settling) for block in blocks]
+    settling = [value for first, count in known if first is not None for value in first[:count]]
+    counted = [value for first, count in known if first is not None for value in first[count:]]
+    return [*settling, *counted] or None
 
 
 def added(counts: Sequence[int | None]) -> int | None:

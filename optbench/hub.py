@@ -25,6 +25,14 @@ def looks_like_path(name: str) -> bool:
     )
 
 
+def hub_name(directory: str | Path) -> str | None:
+    """'owner/name' of a snapshot in the hub's own cache (models--owner--name/snapshots/COMMIT); else null."""
+    parts = Path(directory).parts
+    if len(parts) < 3 or parts[-2] != "snapshots" or not parts[-3].startswith("models--"):
+        return None
+    return parts[-3].removeprefix("models--").replace("--", "/", 1)
+
+
 def hub_unreachable() -> str | None:
     """None if a hub can be asked, else the reason; answers within about two seconds."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:

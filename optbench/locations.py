@@ -10,6 +10,9 @@ import platformdirs
 LOG_FILE = "optbench.log"
 """What libraries say, in the directory of each run."""
 
+ONNX_FILE = "model.onnx"
+"""The graph in a directory of format 'onnx'."""
+
 MANIFEST = "optbench.json"
 """In every prepared model's directory: what it was made from, and how."""
 
@@ -32,4 +35,4 @@ def package_file(name: str) -> Path:
 def cache_directory() -> Path:
     """Where models and artifacts are kept: $OPTBENCH_CACHE_DIR, else the user's cache folder."""
     override = os.environ.get("OPTBENCH_CACHE_DIR")
-    return Path(override).expanduser() if override else platformdirs.user_cache_path("optbench")
+    return Path(override).expanduser().absolute() if override else platformdirs.user_cache_path("optbench")

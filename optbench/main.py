@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from optbench import plugins
-from optbench.config import register_run_schema
-from optbench.errors import ConfigError, OptbenchError
+from optbench.config import RunConfig, register_run_schema
+from optbench.errors import ConfigError, OptbenchError, ResultError
 from optbench.hooks import Session, hydra_message, point_title, print_problems, to_config
 from optbench.locations import LOG_FILE, conf_dir
 from optbench.records import RESULT_FILE
 from optbench.resolvers import register_resolvers
 from optbench.verbosity import Verbosity, verbosity
 
-FAILED = (0.0, float("inf"))
-"""Objectives of a point without numbers: Optuna refuses NaN, and a task must not raise."""
+if TYPE_CHECKING:
+    from optbench.config import RunConfig
+    from optbench.crew import Templates
+    from optbench.run import Outcome
+    from optbench.tune import Search
 
 
-def task(config: DictConfig) -> tuple[float, float]:
-    """One point: (samples per second, p95 seconds) of the candidate. Never raises on bad input."""
+def task(config: DictConfig) -> tuple[float, ...]:
+    """One point: its `objectives`, for the sampler of a sweep. Never raises on bad input."""
+    from optbench.objectives import objective
     from optbench.reports.terminal import Terminal
     from optbench.run import run
 
@@ -42,14 +49,85 @@ def task(config: DictConfig) -> tuple[float, float]:
     terminal = Terminal(title)
     if verbosity() is Verbosity.verbose:
         logging.getLogger().addHandler(logging.StreamHandler())
-    outcome = run(to_config(config), directory, terminal)
+    checked = to_config(config)
+    search = search_of(checked, directory.parent) if sweeping else None
+    if search is not None and (reason := search.refuses(checked)):
+        return left_out(search, checked, directory, reason)
+    templates = kept_templates(directory) if sweeping else None
+    outcome = resumed(checked, directory) or run(checked, directory, terminal, templates)
+    if search is not None:
+        search.add(own_choices(hydra_config.overrides.task), checked, outcome)
     if outcome.nothing_measured and outcome.error is not None and not sweeping:
         discard(directory)
         print_problems(ConfigError(*str(outcome.error).splitlines()))
     else:
         terminal.finish(outcome.result, directory / RESULT_FILE)
     Session.exit_code = outcome.exit_code
-    return outcome.objectives or FAILED
+    return tuple(objective(kind, outcome.result) for kind in checked.objectives)
+
+
+def search_of(config: RunConfig, directory: Path) -> Search | None:
+    """The search that the running sweep is, if it is one."""
+    from optbench.reports.terminal import Terminal
+    from optbench.reports.tuning import show_search
+    from optbench.tune import TUNE_FILE, Search
+
+    if config.tune is None or config.quality.margin is None:
+        return None
+    if Session.search is None:
+        search = Search(directory, config.tune, config.quality.margin, Terminal)
+        Session.search = search
+        Session.at_end.insert(
+            0,
+            lambda: show_search(search.finish(Session.templates, Session.interrupted), directory / TUNE_FILE),
+        )
+    return Session.search
+
+
+def left_out(search: Search, config: RunConfig, directory: Path, reason: str) -> tuple[float, ...]:
+    """The objectives of a point that a search does not run, which gets a row all the same."""
+    from optbench.objectives import WORST, objective
+    from optbench.tune import leave_out
+
+    leave_out(config, directory, reason)
+    earlier = search.earlier(config)
+    if earlier is None:
+        return tuple(WORST[kind] for kind in config.objectives)
+    return tuple(objective(kind, earlier) for kind in config.objectives)
+
+
+def own_choices(overrides: Sequence[str]) -> dict[str, str]:
+    """What sets a point of a sweep apart: axis to value."""
+    pairs = [item.partition("=") for item in overrides]
+    return {key: value for key, _, value in pairs if key in Session.axes}
+
+
+def kept_templates(directory: Path) -> Templates:
+    """The template processes that the points of a sweep share; they end with the sweep."""
+    from optbench.crew import Templates
+
+    if Session.templates is None:
+        Session.templates = Templates(directory.parent / LOG_FILE)
+        Session.at_end.append(Session.templates.close)
+        atexit.register(Session.templates.close)
+    return Session.templates
+
+
+def resumed(config: RunConfig, directory: Path) -> Outcome | None:
+    """The outcome of the same point in an earlier sweep, taken over; None if it must be measured."""
+    from optbench.resume import finished_before, take_over
+    from optbench.run import Outcome
+
+    try:
+        source = finished_before(config)
+        if source is None:
+            return None
+        result = take_over(source, directory)
+    except (ResultError, OSError):
+        return None
+    if verbosity() is not Verbosity.quiet:
+        sys.stderr.write(f"  taken over from {source}\n")
+    return Outcome(result, directory, None)
 
 
 def discard(directory: Path) -> None:
@@ -67,7 +145,7 @@ def launch(arguments: list[str]) -> int:
     register_run_schema()
     plugins.import_all()
     register_resolvers()
-    Session.exit_code, Session.interrupted, Session.sweeping = 0, False, False
+    Session.reset()
     application = hydra.main(
         config_path=str(conf_dir()), config_name="config", execution_whitelist=("optbench.*",)
     )(task)
@@ -154,6 +232,11 @@ def first_problem(overrides: list[str]) -> str | None:
 
 
 def first_value(override: str) -> str:
-    """An override with the first of its comma-separated values, as a sweep's first point has it."""
-    name, sign, value = override.partition("=")
-    return f"{name}{sign}{value if value.startswith(('[', '{')) else value.split(',')[0]}"
+    """An override with the first of its values, as a sweep's first point has it."""
+    try:
+        (parsed,) = OverridesParser.create().parse_overrides([override])
+    except HydraException:
+        return override
+    if not parsed.is_sweep_override():
+        return override
+    return f"{parsed.get_key_element()}={next(parsed.sweep_string_iterator())}"

@@ -9,43 +9,48 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from optbench.checkpoint import require_all_weights
+from optbench.checkpoint import companions, papers, require_all_weights
 from optbench.components import Graph, Quantization
 from optbench.errors import DataError
-from optbench.locations import MANIFEST
 from optbench.ragged import load_table
 
-COMPANIONS = ("*.json", "*.txt", "*.model")
+if TYPE_CHECKING:
+    from optbench.sensitivity import Part
 
 
 class Preparer:
     """Lives in a preparation process."""
 
-    def export(self, source: Path, target: Path, task: str, opset: int | None) -> dict[str, Any]:
+    def export(
+        self, source: Path, target: Path, task: str, opset: int | None, trust_remote_code: bool = False
+    ) -> dict[str, Any]:
         """Write `source` as ONNX with optimum's exporter. Raises DataError."""
         from optimum.exporters.onnx import main_export
 
         warnings.filterwarnings("ignore")
         try:
-            require_trained(source, task)
-            main_export(
-                str(source),
-                output=target,
-                task=task,
-                opset=opset,
-                dtype="fp32",
-                do_validation=False,
-                local_files_only=True,
-            )
+            require_trained(source, task, trust_remote_code)
+            with private_directory(target.parent):
+                main_export(
+                    str(source),
+                    output=target,
+                    task=task,
+                    opset=opset,
+                    dtype="fp32",
+                    do_validation=False,
+                    local_files_only=True,
+                    trust_remote_code=trust_remote_code,
+                )
         except (ValueError, KeyError, NotImplementedError, RuntimeError) as error:
             raise DataError(f"{source} cannot be exported to ONNX: {error}") from error
+        copy_companions(source, target)
         return {"opset": opset_of(target / "model.onnx")}
 
     def optimize(self, source: Path, target: Path, graph: Graph) -> dict[str, Any]:
         """Write `source` with its graph rewritten, with the files that belong to the model."""
-        with private_directory():
+        with private_directory(target.parent):
             details = graph.apply(source, target)
         copy_companions(source, target)
         return details
@@ -55,26 +60,48 @@ class Preparer:
     ) -> dict[str, Any]:
         """Write the quantized twin of `source`, with the files that belong to the model."""
         rows = [] if calibration is None else load_table(calibration)
-        with private_directory():
+        with private_directory(target.parent):
             details = quantization.apply(source, target, rows)
         copy_companions(source, target)
         return details
 
+    def rank(
+        self,
+        source: Path,
+        quantization: Quantization,
+        calibration: Path | None,
+        rows: Path,
+        limits: tuple[int, float],
+    ) -> list[Part]:
+        """Parts of the graph by the harm that quantizing them alone does; limits: rows, seconds."""
+        from optbench.sensitivity import rank
+
+        count, seconds = limits
+        seen = [] if calibration is None else load_table(calibration)
+        with private_directory(rows.parent):
+            return rank(source, quantization, seen, load_table(rows)[:count], seconds)
+
 
 def copy_companions(source: Path, target: Path) -> None:
-    """Copy what belongs to a model beside its weights: config, tokenizer, image processor."""
-    for pattern in COMPANIONS:
-        for file in source.glob(pattern):
-            if file.name != MANIFEST:
-                shutil.copy2(file, target / file.name)
+    """Copy what belongs to a model beside its weights, unless the step has written its own."""
+    for file in [*companions(source), *papers(source)]:
+        copy = target / file.relative_to(source)
+        if not copy.exists():
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, copy)
 
 
-def require_trained(source: Path, task: str) -> None:
-    """Raise DataError where the exporter would fill in weights that the checkpoint lacks."""
+def require_trained(source: Path, task: str, trust_remote_code: bool = False) -> None:
+    """Raise DataError where weights cannot be read, or the exporter would fill in those that lack."""
     from optimum.exporters.tasks import TasksManager
 
     model_class = TasksManager.get_model_class_for_task(task, framework="pt", library="transformers")
-    _, loading = model_class.from_pretrained(source, local_files_only=True, output_loading_info=True)
+    try:
+        _, loading = model_class.from_pretrained(
+            source, local_files_only=True, output_loading_info=True, trust_remote_code=trust_remote_code
+        )
+    except OSError as error:
+        raise DataError(f"{source} cannot be loaded by PyTorch: {error}") from error
     require_all_weights(source, model_class.__name__, loading["missing_keys"])
 
 
@@ -87,12 +114,18 @@ def opset_of(model: Path) -> int:
 
 
 @contextlib.contextmanager
-def private_directory() -> Iterator[None]:
-    """Work in a fresh directory: onnxruntime's quantizers leave files in the current one."""
-    before = Path.cwd()
-    with tempfile.TemporaryDirectory(prefix="optbench-") as place:
+def private_directory(parent: Path) -> Iterator[None]:
+    """Work in a fresh directory below `parent`, and keep temporary files there too.
+
+    onnxruntime's quantizers leave files in the current directory, and a killed process leaves its
+    temporary ones: below the directory of the entry being made, they go with it.
+    """
+    before, temporary = Path.cwd(), tempfile.tempdir
+    with tempfile.TemporaryDirectory(prefix="optbench-", dir=parent) as place:
         os.chdir(place)
+        tempfile.tempdir = place
         try:
             yield
         finally:
+            tempfile.tempdir = temporary
             os.chdir(before)

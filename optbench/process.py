@@ -92,6 +92,10 @@ class Child:
         """Hand a file descriptor to the child."""
         reduction.send_handle(self._connection, descriptor, self.pid)
 
+    def has_ended(self) -> bool:
+        """Whether the process is no more."""
+        return self._closed or self._end(0.0) is not None
+
     def kill(self) -> None:
         """End the child at once."""
         with contextlib.suppress(ProcessLookupError):
@@ -302,6 +306,10 @@ class Template:
         worker = Child(name, Connection(ours.detach()), pid, self._end_of(pid))
         worker.send(factory, *args)
         return worker
+
+    def has_ended(self) -> bool:
+        """Whether the template is no more."""
+        return self._child.has_ended()
 
     def close(self) -> None:
         """End the template. Never raises."""

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,10 +26,11 @@ from optbench.locations import LOG_FILE, cache_directory
 from optbench.measure.procedure import Progress
 from optbench.outputs import Evaluation
 from optbench.process import Child, start
-from optbench.records import RunResult, replace
+from optbench.quality.margin import with_outcomes
+from optbench.records import KernelReport, RunResult, replace
 from optbench.timing import Timing
 from optbench.verdict import judge
-from optbench.worker import Assignment, LoadReport
+from optbench.worker import Assignment, LoadReport, RemoteWorker
 
 PREDICTIONS_FILE = "predictions.parquet"
 VERDICT_CODES = {"NOT ASKED": 0, "SHIP": 0, "DO NOT SHIP": 1, "INCONCLUSIVE": 4}
@@ -66,35 +67,22 @@ class Outcome:
         return self.error.exit_code if isinstance(self.error, OptbenchError) else 130
 
     @property
-    def objectives(self) -> tuple[float, float] | None:
-        """(samples per second, p95 seconds) of the candidate; the mean stands in for a missing p95.
-
-        Of a server: samples per second within the latency bound, if they were looked for.
-        """
-        candidate = self.result.variants.get("candidate")
-        if candidate is None or candidate.throughput is None or candidate.latency is None:
-            return None
-        p95 = next(item.seconds for item in candidate.latency.percentiles if item.q == 0.95)
-        rate = candidate.throughput.samples_per_second.value
-        if self.result.server is not None and self.result.timing is not None:
-            capacity = self.result.server.variants["candidate"].requests_per_second
-            rate = rate if capacity is None else capacity.value * self.result.timing.batch_size
-        return rate, p95 or candidate.latency.mean_seconds
-
-    @property
     def nothing_measured(self) -> bool:
         """Whether the run ended before it had anything worth keeping."""
         return not self.result.variants
 
 
-def run(config: RunConfig, directory: Path, display: Display) -> Outcome:
-    """Run `config`; `result.json` in `directory` grows stage by stage. Raises nothing foreseeable."""
+def run(config: RunConfig, directory: Path, display: Display, templates: Templates | None = None) -> Outcome:
+    """Run `config`; `result.json` in `directory` grows stage by stage. Raises nothing foreseeable.
+
+    templates: kept by the caller for further runs; by default the run has its own.
+    """
     draft = Draft(config, directory)
     error: BaseException | None = None
     try:
         components.check(config)
         with contextlib.ExitStack() as stack:
-            Stages(config, draft, display, stack).all()
+            Stages(config, draft, display, stack, templates).all()
         draft.update(status="ok")
     except (OptbenchError, KeyboardInterrupt) as caught:
         error = caught
@@ -113,15 +101,22 @@ class Stages:
     """The steps of a run in their order."""
 
     def __init__(
-        self, config: RunConfig, draft: Draft, display: Display, stack: contextlib.ExitStack
+        self,
+        config: RunConfig,
+        draft: Draft,
+        display: Display,
+        stack: contextlib.ExitStack,
+        templates: Templates | None = None,
     ) -> None:
         self.config = config
         self.draft = draft
         self.display = display
         self.stack = stack
+        self.kept_templates = templates
         self.log = draft.directory / LOG_FILE
         self.work = Path(stack.enter_context(working_directory(draft.directory)))
         self.store = ArtifactStore(cache_directory(), self.log)
+        stack.callback(self.store.close)
         self.metrics: list[str] = []
         self.evaluation_seconds: dict[str, float] = {}
 
@@ -134,10 +129,13 @@ class Stages:
         templates = self.templates()
         with self.stage("preparing the models", "preparation"):
             artifacts = {name: self.artifact(name, spec, examples) for name in self.config.variants}
+            found = [note for artifact in artifacts.values() for note in artifact.notes]
+            self.draft.update(notes=list(dict.fromkeys([*self.draft.result.notes, *found])))
             crew = self.crew(artifacts, examples, templates)
         for name in self.config.variants:
-            with self.stage(f"starting the {name} cold", f"cold start of the {name}"):
-                self.cold(name, crew, artifacts[name])
+            kind = "cold start" if self.config.measure.cold_start else "start"
+            with self.stage(f"{kind} of the {name}", f"{kind} of the {name}"):
+                self.first_start(name, crew, artifacts[name])
         if opened is not None and self.config.quality.enabled:
             for name in self.config.variants:
                 with self.stage(f"evaluating the {name}", f"evaluation of the {name}"):
@@ -169,25 +167,21 @@ class Stages:
     def spec(self) -> ModelSpec:
         """The model's own facts, held against everything else. Raises ConfigError, Unsupported."""
         config = self.config
-        spec = read_spec(config.model.resolve())
-        if config.task.has_length and spec.max_length is not None and config.input_length > spec.max_length:
-            raise ConfigError(
-                f"input_length must not exceed {spec.max_length}, the longest input of this model, "
-                f"got {config.input_length}; set it with input_length={spec.max_length}"
-            )
-        reasons = [config.task.supports(spec)]
-        cautions: list[str] = []
+        spec = read_spec(config.model.resolve(), config.model.trust_remote_code)
+        generated = config.task.generated_tokens or 0
+        if config.task.has_length and spec.max_length is not None:
+            longest = spec.max_length - generated
+            if config.input_length > longest:
+                new = f" less the {generated} new tokens" if generated else ""
+                raise ConfigError(
+                    f"input_length must not exceed {longest}, the longest input of this model{new}, "
+                    f"got {config.input_length}; set it with input_length={max(1, longest)}"
+                )
+        if reasons := objections(config, spec):
+            raise Unsupported("\n".join(reasons))
         for name, variant in config.variants.items():
-            for part in (variant.backend, variant.quantization):
-                if missing := part.missing_extra():
-                    raise missing
-            reasons.append(variant.backend.supports(spec, variant.graph))
-            reasons.append(variant.graph.supports(spec, variant.backend))
-            reasons.append(variant.quantization.supports(spec, variant.backend))
-            cautions += [f"{name}: {caution}" for caution in variant.quantization.cautions()]
-        self.draft.update(notes=cautions)
-        if found := [reason for reason in reasons if reason]:
-            raise Unsupported("\n".join(dict.fromkeys(found)))
+            self.note(name, variant.quantization.cautions())
+            self.note(name, variant.backend.cautions_about(variant.quantization))
         return spec
 
     def examples(self, spec: ModelSpec) -> tuple[Child, Opened | None]:
@@ -209,7 +203,8 @@ class Stages:
         opened = None
         if config.quality.enabled or from_rows:
             metrics = config.quality.metrics if config.quality.enabled else []
-            opened = child.call("open", config.quality.max_eval_samples, metrics)
+            quality = config.quality
+            opened = child.call("open", quality.max_eval_samples, metrics, quality.skip_samples)
             self.metrics = opened.metrics
             self.draft.update(dataset=opened.record, notes=[*self.draft.result.notes, *opened.notes])
             child.call("write_rows", self.work / "rows.npz")
@@ -221,8 +216,10 @@ class Stages:
         """Template processes, importing while the models are prepared."""
         if self.config.measure.start is Start.spawn:
             return None
-        templates = Templates(self.log)
-        self.stack.callback(templates.close)
+        templates = self.kept_templates
+        if templates is None:
+            templates = Templates(self.log)
+            self.stack.callback(templates.close)
         for name, variant in self.config.variants.items():
             if not variant.backend.may_fork():
                 continue
@@ -235,15 +232,23 @@ class Stages:
         backend = variant.backend
         if variant.artifact is not None:
             return self.store.existing(Path(variant.artifact).expanduser(), backend.artifact_formats)
+        artifact = self.source(variant, spec)
         quantization = variant.quantization
+        if quantization.target_format is None:
+            return artifact
+        return self.store.quantized(artifact, quantization, self.calibration(quantization, examples))
+
+    def source(self, variant: Variant, spec: ModelSpec) -> Artifact:
+        """What a variant's quantization reads: the checkpoint, exported and rewritten as far as needed."""
+        backend, quantization = variant.backend, variant.quantization
         artifact = self.store.checkpoint(spec)
         if (quantization.source_format or backend.artifact_formats[0]) == "onnx":
             opset = getattr(backend, "opset", None)
-            artifact = self.store.exported(artifact, self.config.task.export_task, opset)
+            artifact = self.store.exported(
+                artifact, self.config.task.export_task, opset, spec.trust_remote_code
+            )
         if variant.graph.recipe() is not None:
             artifact = self.store.optimized(artifact, variant.graph)
-        if quantization.target_format is not None:
-            artifact = self.store.quantized(artifact, quantization, self.calibration(quantization, examples))
         return artifact
 
     def calibration(self, quantization: Quantization, examples: Child) -> CalibrationRows | None:
@@ -282,6 +287,8 @@ class Stages:
                 model_class=self.config.task.model_class,
                 priority=measure.priority,
                 quantization=variant.quantization,
+                new_tokens=self.config.task.generated_tokens,
+                trust_remote_code=self.config.model.trust_remote_code,
             )
             assignments[name] = Assignment(
                 variant.backend,
@@ -292,16 +299,27 @@ class Stages:
             )
         return Crew(assignments, templates, self.log, measure.timeout_seconds, measure.processes)
 
-    def cold(self, name: str, crew: Crew, artifact: Artifact) -> None:
-        """Load and first call in a fresh interpreter, and the memory they take."""
-        worker = crew.spawned(name)
+    def first_start(self, name: str, crew: Crew, artifact: Artifact) -> None:
+        """What a variant is; in a fresh interpreter also its load, first call, and the memory they take."""
+        cold = self.config.measure.cold_start
+        worker = crew.spawned(name) if cold else crew.fresh(name)
         try:
             running = worker.settle(COLD_CALLS)
+            self.require_threads(name, worker.report)
+            found = assemble.variant_result(self.config.variants[name], artifact, worker.report)
+            if cold:
+                found = replace(found, cold_start=assemble.cold_start(worker.report, running))
+            self.draft.update(variants={**self.draft.result.variants, name: found})
+            self.note(name, worker.report.cautions)
+            if self.may_be_quantized(name):
+                self.draft.variant(name, kernels=kernels_or_reason(worker))
         finally:
             worker.close()
-        self.require_threads(name, worker.report)
-        found = assemble.variant_result(self.config.variants[name], artifact, worker.report, running)
-        self.draft.update(variants={**self.draft.result.variants, name: found})
+
+    def may_be_quantized(self, name: str) -> bool:
+        """Whether a variant claims to compute in integers, or nobody knows."""
+        variant = self.config.variants[name]
+        return variant.artifact is not None or variant.quantization.recipe() is not None
 
     def evaluate(self, name: str, crew: Crew, examples: Child) -> None:
         """Run all rows through a variant; the outputs wait in the working directory.
@@ -314,8 +332,14 @@ class Stages:
         )
         try:
             self.evaluation_seconds[name] = workers.evaluate(plan)
+            self.note(name, workers.cautions())
         finally:
             workers.close()
+
+    def note(self, name: str, cautions: Sequence[str]) -> None:
+        """Say aloud what a runtime did otherwise than asked."""
+        said = [f"{name}: {caution}" for caution in cautions]
+        self.draft.update(notes=list(dict.fromkeys([*self.draft.result.notes, *said])))
 
     def evaluation(self, name: str, examples: Child) -> Evaluation:
         """What a variant's evaluation reads and writes."""
@@ -328,7 +352,7 @@ class Stages:
         if self.config.quality.batch_size is not None:
             return self.config.quality.batch_size
         alone = variant.quantization.answers_depend_on_batch or variant.artifact is not None
-        return 1 if alone else EVALUATION_BATCH
+        return 1 if alone else self.config.task.evaluation_batch_size or EVALUATION_BATCH
 
     def evaluators(self) -> int:
         """Processes that share the rows."""
@@ -353,13 +377,43 @@ class Stages:
             self.evaluators(),
             self.metrics,
             self.draft.directory / PREDICTIONS_FILE,
+            self.config.quality.comparisons,
         )
+        margin = self.config.quality.margin or self.config.gates.max_accuracy_drop
+        quality = with_outcomes(quality, margin)
         batches = {name: self.evaluation_batch(one) for name, one in self.config.variants.items()}
         self.draft.update(
             quality=replace(
                 quality, evaluation_seconds=self.evaluation_seconds, evaluation_batch_sizes=batches
             )
         )
+
+
+def objections(config: RunConfig, spec: ModelSpec) -> list[str]:
+    """Why the parts of a config do not fit each other or the model. Raises MissingExtra."""
+    reasons = [config.task.supports(spec)]
+    for variant in config.variants.values():
+        backend, quantization, graph = variant.backend, variant.quantization, variant.graph
+        for part in (backend, quantization):
+            if missing := part.missing_extra():
+                raise missing
+        if config.task.generated_tokens and not backend.can_generate:
+            name = components.component_name(backend)
+            reasons.append(f"backend={name} cannot generate tokens, and this task does; choose another")
+        reasons += [
+            backend.supports(spec, graph),
+            graph.supports(spec, backend),
+            quantization.supports(spec, backend),
+        ]
+    return list(dict.fromkeys(reason for reason in reasons if reason))
+
+
+def kernels_or_reason(worker: RemoteWorker) -> KernelReport | None:
+    """What runs in integer kernels; a look that fails costs its answer and not the run."""
+    try:
+        return worker.kernels()
+    except OptbenchError as error:
+        return KernelReport(0, 0, reason=f"the look at the kernels failed: {error}")
 
 
 @contextlib.contextmanager

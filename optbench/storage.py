@@ -16,20 +16,25 @@ REQUESTS_FILE = "requests.parquet"
 def write_samples(directory: Path, samples: Samples) -> None:
     """Write both files; an interrupted write leaves the old ones.
 
-    samples, a row a call: replicate, pair, block, position, index, variant, settling, nanoseconds.
+    samples, a row a call: replicate, pair, block, position, index, variant, settling, nanoseconds, and
+    first_token_nanoseconds where calls generate tokens.
     blocks: replicate, pair, block, position, variant, calls, settling_calls, wall_nanoseconds and
     cpu_nanoseconds of the counted calls, started_nanoseconds (monotonic clock), probe_nanoseconds of
     its pair.
     """
     probes = {(replicate, pair): value for replicate, pair, value in samples.probe_nanoseconds}
-    calls: dict[str, list[object]] = {name: [] for name in SAMPLE_COLUMNS}
+    phased = any(placed.block.first_token_nanoseconds is not None for placed in samples.blocks)
+    columns = SAMPLE_COLUMNS | (PHASE_COLUMNS if phased else {})
+    calls: dict[str, list[object]] = {name: [] for name in columns}
     blocks: dict[str, list[object]] = {name: [] for name in BLOCK_COLUMNS}
     for number, placed in enumerate(samples.blocks):
         block = placed.block
         place = (placed.replicate, placed.pair, number, placed.position, placed.variant)
+        unknown: list[int | None] = [None] * len(block.nanoseconds)
+        first_tokens = block.first_token_nanoseconds or unknown
         for index, nanoseconds in enumerate(block.nanoseconds):
-            row = (*place, index, index < block.settling, int(nanoseconds))
-            for name, value in zip(SAMPLE_COLUMNS, row, strict=True):
+            row = (*place, index, index < block.settling, int(nanoseconds), first_tokens[index])
+            for name, value in zip(columns, row, strict=False):
                 calls[name].append(value)
         totals = (
             len(block.nanoseconds),
@@ -41,7 +46,7 @@ def write_samples(directory: Path, samples: Samples) -> None:
         )
         for name, value in zip(BLOCK_COLUMNS, (*place, *totals), strict=True):
             blocks[name].append(value)
-    write_table(directory / SAMPLES_FILE, calls, SAMPLE_COLUMNS)
+    write_table(directory / SAMPLES_FILE, calls, columns)
     write_table(directory / BLOCKS_FILE, blocks, BLOCK_COLUMNS)
 
 
@@ -82,6 +87,7 @@ SAMPLE_COLUMNS = {
     "settling": "bool_",
     "nanoseconds": "int64",
 }
+PHASE_COLUMNS = {"first_token_nanoseconds": "int64"}
 BLOCK_COLUMNS = {
     "replicate": "int32",
     "pair": "int32",

@@ -15,7 +15,7 @@ from optbench.config import RunConfig
 from optbench.crew import Crew
 from optbench.draft import Draft
 from optbench.locations import cache_directory
-from optbench.measure import statistics
+from optbench.measure import phases, statistics
 from optbench.measure.counters import probe
 from optbench.measure.observations import observe
 from optbench.measure.procedure import Measured, Procedure, Progress, measure_pair
@@ -83,6 +83,9 @@ class Timing:
                 name,
                 latency=statistics.latency(samples, name),
                 throughput=statistics.throughput(samples, name, self.config.batch_size),
+                generation=phases.generation(
+                    samples, name, self.config.batch_size, self.config.task.generated_tokens
+                ),
             )
         refused = [
             f"workers of the {name} were started anew, not forked: {reason}"

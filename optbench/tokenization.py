@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     Feed = Mapping[str, NDArray[np.generic]]
 
 
-def load_tokenizer(directory: Path) -> Any:
+def load_tokenizer(directory: Path, trust_remote_code: bool = False) -> Any:
     """The checkpoint's tokenizer. Raises DataError."""
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(directory)
+        return AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
     except Exception as error:  # tokenizers raise their own kinds for broken files
         raise DataError(
             f"{directory} holds no tokenizer that can be loaded: {error}; save it beside the model "
@@ -28,9 +28,9 @@ def load_tokenizer(directory: Path) -> Any:
         ) from error
 
 
-def load_fast_tokenizer(directory: Path) -> Any:
+def load_fast_tokenizer(directory: Path, trust_remote_code: bool = False) -> Any:
     """The checkpoint's tokenizer, which must know where its pieces come from. Raises DataError."""
-    tokenizer = load_tokenizer(directory)
+    tokenizer = load_tokenizer(directory, trust_remote_code)
     if not tokenizer.is_fast:
         raise DataError(
             f"{directory} has a slow tokenizer, which does not tell where its pieces come from; this task "
@@ -130,9 +130,43 @@ def encode(tokenizer: Any, parts: Sequence[Sequence[str]], max_length: int | Non
     import numpy as np
 
     limit = {"truncation": True, "max_length": max_length} if max_length else {}
+    if max_length and len(parts) == 2 and tokenizer.is_fast:
+        pairs = [cut_pair(tokenizer, *pair, max_length) for pair in zip(parts[0], parts[1], strict=True)]
+        parts = [[one for one, _ in pairs], [two for _, two in pairs]]
     encoding = tokenizer(*map(list, parts), **limit)
     names = list(encoding.keys())
     return [
         {name: np.asarray(encoding[name][row], dtype=np.int64) for name in names}
         for row in range(len(parts[0]))
     ]
+
+
+LONG_PAIR = 16
+"""Characters for each token of the model's maximum from which on both texts of a pair are cut beforehand."""
+
+
+def cut_pair(tokenizer: Any, one: str, two: str, max_length: int) -> tuple[str, str]:
+    """Two texts without the words that truncation to `max_length` tokens drops anyway, if both are long.
+
+    A fast tokenizer builds every piece that it cuts off, and of a pair every combination of two: two texts
+    of 100 kB would take it minutes. Which text is longer stays as it was, as it gets the odd token.
+    """
+    if min(len(one), len(two)) <= LONG_PAIR * max_length:
+        return one, two
+    sides = [tokenizer(text, add_special_tokens=False, verbose=False).encodings[0] for text in (one, two)]
+    swapped = len(sides[0]) > len(sides[1])
+    (short, short_text), (long, long_text) = sorted(
+        zip(sides, (one, two), strict=True), key=lambda side: len(side[0])
+    )
+    short_tokens, short_text = whole_words(short, short_text, max_length)
+    _, long_text = whole_words(long, long_text, short_tokens + 1)
+    return (long_text, short_text) if swapped else (short_text, long_text)
+
+
+def whole_words(encoding: Any, text: str, tokens: int) -> tuple[int, str]:
+    """The fewest words from the beginning that make at least so many tokens: their tokens and their text."""
+    count, words = len(encoding), encoding.word_ids
+    end = tokens
+    while end < count and words[end] == words[end - 1]:
+        end += 1
+    return (count, text) if end >= count else (end, text[: encoding.offsets[end - 1][1]])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optbench.components import Artifact, Backend, LoadOptions, Priority, Session
+from optbench.components import Artifact, Backend, Generating, LoadOptions, Priority, Session
 from optbench.errors import WorkerError
 from optbench.measure.counters import ProcessCounters, read_process_counters
 from optbench.measure.samples import Block
@@ -19,6 +19,7 @@ from optbench.measure.schedule import WarmupRule, is_settled
 from optbench.outputs import ROW, Evaluation, longest, stack
 from optbench.process import Child, raise_priority
 from optbench.ragged import Table, load_table, save_table
+from optbench.records import KernelReport
 
 ASLEEP_POLL_SECONDS = 0.0005
 ASLEEP_LIMIT_SECONDS = 0.5
@@ -54,7 +55,11 @@ class Memory:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Seconds and memory on the way from an empty process to the first answer."""
+    """Seconds and memory on the way from an empty process to the first answer.
+
+    compile_seconds: how much of the first call was compiling; null where nothing is compiled.
+    compiled_before: whether the compiled code was found in a cache. cautions: see Backend.cautions.
+    """
 
     import_seconds: float
     load_seconds: float
@@ -62,6 +67,9 @@ class LoadReport:
     memory: Memory
     settings: dict[str, Any]
     weights_bytes: int | None
+    compile_seconds: float | None = None
+    compiled_before: bool = False
+    cautions: tuple[str, ...] = ()
 
 
 class VariantHost:
@@ -89,11 +97,10 @@ class VariantHost:
         self._bound = [session.bind(feed) for feed in load_table(assignment.feeds)]
         peak_loading = memory_bytes("VmHWM")
         reset = forget_peak_memory()
-        called = time.perf_counter()
-        session.forward(self._bound[0])
-        session.synchronize()
-        first_call_seconds = time.perf_counter() - called
         self._session = session
+        first_call_seconds = self._call_seconds()
+        compiles = assignment.backend.compiles
+        compile_seconds = max(0.0, first_call_seconds - self._call_seconds()) if compiles else None
         return LoadReport(
             import_seconds=imported - start,
             load_seconds=loaded - loading,
@@ -101,7 +108,21 @@ class VariantHost:
             memory=Memory(after_import, after_load, peak_loading, reset),
             settings={**session.settings(), "nice": niceness()},
             weights_bytes=session.weights_bytes(),
+            compile_seconds=compile_seconds,
+            compiled_before=assignment.backend.compiled_before(session),
+            cautions=tuple(self.cautions()),
         )
+
+    def _call_seconds(self) -> float:
+        session = self._loaded()
+        called = time.perf_counter()
+        session.forward(self._bound[0])
+        session.synchronize()
+        return time.perf_counter() - called
+
+    def cautions(self) -> list[str]:
+        """What went otherwise than asked so far, as the runtime tells it."""
+        return self._assignment.backend.cautions(self._loaded())
 
     def warm_up(self, rule: WarmupRule) -> list[int]:
         """Call until the median of the last calls settles; wall nanoseconds of each call."""
@@ -118,6 +139,9 @@ class VariantHost:
         session, bound = self._loaded(), self._bound
         forward, synchronize, clock = session.forward, session.synchronize, time.perf_counter_ns
         feeds = [bound[(first_input + n) % len(bound)] for n in range(settling + counted)]
+        generating = session if isinstance(session, Generating) else None
+        if generating is not None:
+            generating.take_first_tokens()
         stamps: list[int] = []
         record = stamps.append
         started = time.monotonic_ns()
@@ -131,7 +155,8 @@ class VariantHost:
             record(clock() - before)
         cpu = time.process_time_ns() - cpu
         fall_asleep()
-        return Block(stamps, settling, cpu, started)
+        first_tokens = None if generating is None else generating.take_first_tokens()
+        return Block(stamps, settling, cpu, started, first_token_nanoseconds=first_tokens)
 
     def answer(self, requests: Path, count: int) -> tuple[list[int], list[int]]:
         """Answer `count` requests, a byte each in a named pipe, in their order; then sleep.
@@ -161,6 +186,12 @@ class VariantHost:
         """Make a few more calls, then tell the highest resident set so far, in bytes."""
         self.time_block(0, 0, calls)
         return memory_bytes("VmHWM")
+
+    def kernels(self) -> KernelReport | None:
+        """What runs in integer kernels; loads the model once more, so memory must be read before."""
+        assignment = self._assignment
+        feed = load_table(assignment.feeds)[0]
+        return assignment.backend.kernels(assignment.artifact, assignment.options, feed)
 
     def evaluate(self, plan: Evaluation, part: int, parts: int) -> float:
         """Run every `parts`-th row from `part` on, by length; returns the seconds it took.
@@ -284,6 +315,16 @@ class RemoteWorker:
         """See VariantHost.settle."""
         peak: int | None = self.child.call("settle", calls, timeout=self._timeout)
         return peak
+
+    def kernels(self) -> KernelReport | None:
+        """See VariantHost.kernels."""
+        report: KernelReport | None = self.child.call("kernels", timeout=self._timeout)
+        return report
+
+    def cautions(self) -> list[str]:
+        """See VariantHost.cautions."""
+        found: list[str] = self.child.call("cautions", timeout=self._timeout)
+        return found
 
     def close(self) -> None:
         """End the process."""

@@ -1,8 +1,10 @@
 """The artifact cache: made once, found again, made anew when anything changed or was damaged."""
 
+import errno
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 from importlib import metadata
@@ -10,9 +12,11 @@ from importlib import metadata
 import pytest
 
 from optbench import artifacts
-from optbench.artifacts import MANIFEST, ArtifactStore, read_entry
+from optbench.artifacts import ArtifactStore, read_entry
 from optbench.checkpoint import hash_files, read_spec
+from optbench.entries import Busy, unused
 from optbench.errors import DataError, WorkerError
+from optbench.locations import MANIFEST
 from optbench.quantizations.dynamic import DynamicQuantization, WeightType
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="forks and signals as on Linux")
@@ -79,7 +83,7 @@ def test_an_entry_is_made_once_and_found_again(store, workshop, checkpoint):
     assert made.directory == found.directory
     assert made.directory.parent == store.root / "artifacts"
     assert made.sha256 == found.sha256 == hash_files([made.directory / "model.onnx"])
-    assert made.details == found.details == {"by": "export", "args": ["text-classification", "None"]}
+    assert made.details == found.details == {"by": "export", "args": ["text-classification", "None", "False"]}
     assert made.step_seconds == found.step_seconds
     assert list(made.step_seconds) == ["export"]
 
@@ -193,6 +197,63 @@ def write_manifest(content):
     return write
 
 
+def flip_a_bit_and_keep_size_and_times(entry):
+    file = entry / "model.onnx"
+    before, content = file.stat(), bytearray(file.read_bytes())
+    content[0] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def add_a_file(entry):
+    (entry / "model.onnx_data").write_text("weights of somebody else")
+
+
+def add_a_folder(entry):
+    (entry / "deeper").mkdir()
+    (entry / "deeper" / "config.json").write_text("{}")
+
+
+def link_the_model_elsewhere(entry):
+    elsewhere = entry.parent.parent / "elsewhere.onnx"
+    (entry / "model.onnx").rename(elsewhere)
+    (entry / "model.onnx").symlink_to(elsewhere)
+
+
+def link_the_entry_elsewhere(entry):
+    elsewhere = entry.parent.parent / "elsewhere"
+    entry.rename(elsewhere)
+    entry.symlink_to(elsewhere)
+
+
+def swap_two_files(entry):
+    one, two = entry / "model.onnx", entry / "config.json"
+    contents = one.read_bytes(), two.read_bytes()
+    one.write_bytes(contents[1])
+    two.write_bytes(contents[0])
+
+
+def take_another_entry(entry):
+    manifest = json.loads((entry / MANIFEST).read_text())
+    manifest["made_from"]["task"] = "fill-mask"
+    (entry / MANIFEST).write_text(json.dumps(manifest))
+
+
+def name_a_file_outside(entry):
+    manifest = json.loads((entry / MANIFEST).read_text())
+    manifest["files"]["../../secret"] = manifest["files"].pop("config.json")
+    (entry / "config.json").unlink()
+    (entry / MANIFEST).write_text(json.dumps(manifest))
+
+
+def let_others_write(entry):
+    entry.chmod(0o777)
+
+
+def let_others_write_a_file(entry):
+    (entry / "model.onnx").chmod(0o666)
+
+
 def empty_the_list_of_files(entry):
     manifest = json.loads((entry / MANIFEST).read_text())
     (entry / MANIFEST).write_text(json.dumps({**manifest, "files": {}}))
@@ -210,18 +271,30 @@ DAMAGES = {
     "manifest of wrong types": write_manifest('{"files": []}'),
     "files are no hashes": write_manifest('{"files": {}, "made_from": "x", "details": {}, "seconds": 1}'),
     "manifest and model emptied": empty_the_list_of_files,
+    "flipped bit": flip_a_bit_and_keep_size_and_times,
+    "another file": add_a_file,
+    "another folder": add_a_folder,
+    "model is a link": link_the_model_elsewhere,
+    "entry is a link": link_the_entry_elsewhere,
+    "swapped files": swap_two_files,
+    "entry of another key": take_another_entry,
+    "name outside": name_a_file_outside,
+    "world-writable entry": let_others_write,
+    "world-writable file": let_others_write_a_file,
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_entry_is_made_anew(store, workshop, exported, checkpoint, damage):
     damage(exported.directory)
+    outside = [path for path in store.root.iterdir() if path.name.startswith("elsewhere")]
     again = store.exported(checkpoint, "text-classification", None)
     assert workshop.steps == ["export", "export"]
     assert again.from_cache is False
     assert again.directory == exported.directory
     assert read_entry(again.directory).sha256 == again.sha256
     assert store.exported(checkpoint, "text-classification", None).from_cache is True
+    assert all(path.exists() for path in outside)
 
 
 def test_a_step_that_fails_leaves_nothing_behind(store, checkpoint, monkeypatch):
@@ -269,11 +342,11 @@ def test_leftovers_of_a_killed_process_are_removed_and_never_taken_for_an_entry(
 
 
 @linux_only
-def test_leftovers_of_other_entries_are_left_alone(store):
+def test_leftovers_of_entries_that_nobody_makes_any_more_go_too(store):
     in_a_process(die_while_making, store, "a").join()
+    assert len(entries(store)) == 1
     made = store._entry({"step": "export", "source": "b"}, whole)
-    assert len(entries(store)) == 2
-    assert made.directory.name in entries(store)
+    assert entries(store) == [made.directory.name]
 
 
 def make_when_told(store, notes, about_to_ask, inside, release):
@@ -317,10 +390,66 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(tmp_path, work
     assert workshop.steps == []
 
 
-def test_an_entry_that_vanishes_while_it_is_read_is_an_error(store, workshop, checkpoint, monkeypatch):
-    monkeypatch.setattr(artifacts, "read_entry", lambda *entry: None)
-    with pytest.raises(DataError, match=r"cache entry .* changed while it was read"):
+def test_a_step_that_writes_no_model_is_an_error(store, checkpoint, monkeypatch):
+    monkeypatch.setattr(artifacts, "run_apart", lambda *args: {})
+    with pytest.raises(DataError, match=r"the export step wrote no model\.onnx; see .*log"):
         store.exported(checkpoint, "text-classification", None)
+    assert entries(store) == []
+
+
+def test_a_full_disk_is_named_with_the_way_out(store, checkpoint, monkeypatch):
+    for error in (
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        WorkerError("export failed: OSError: [Errno 28] No space left on device"),
+        WorkerError("export failed: RuntimeError", "in details: No space left on device"),
+    ):
+
+        def fail(*args, error=error):
+            raise error
+
+        monkeypatch.setattr(artifacts, "run_apart", fail)
+        with pytest.raises(DataError, match=r"cache .*artifacts is full, the export step .*cache clear"):
+            store.exported(checkpoint, "text-classification", None)
+        assert entries(store) == []
+
+
+def test_a_step_that_fails_where_no_space_is_left_failed_for_lack_of_it(store, checkpoint, monkeypatch):
+    def fail(*args):
+        raise WorkerError("export failed: RuntimeError: write failed")
+
+    monkeypatch.setattr(artifacts, "run_apart", fail)
+    with pytest.raises(WorkerError, match="write failed"):
+        store.exported(checkpoint, "text-classification", None)
+    usage = shutil.disk_usage(store.root)._replace(free=4096)
+    monkeypatch.setattr(artifacts.shutil, "disk_usage", lambda place: usage)
+    with pytest.raises(DataError, match=r"is full"):
+        store.exported(checkpoint, "text-classification", None)
+
+
+def test_what_it_was_made_from_is_known_down_to_the_checkpoint(store, workshop, checkpoint, bare_model):
+    export = store.exported(checkpoint, "text-classification", None)
+    made = store.quantized(export, DynamicQuantization())
+    assert made.model == str(bare_model)
+    assert [step["step"] for step in made.history] == ["export", "quantize"]
+    again = store.quantized(store.exported(checkpoint, "text-classification", None), DynamicQuantization())
+    assert (again.model, again.history) == (made.model, made.history)
+
+
+def test_a_damaged_entry_is_told_in_the_result(store, workshop, exported, checkpoint):
+    assert exported.notes == []
+    change_a_byte(exported.directory)
+    again = store.exported(checkpoint, "text-classification", None)
+    name = exported.directory.name
+    assert again.notes == [f"the cache entry {name} was made anew: model.onnx has changed"]
+    assert store.quantized(again, DynamicQuantization()).notes == again.notes
+
+
+def test_an_entry_is_in_use_until_the_store_is_closed(store, exported):
+    with pytest.raises(Busy), unused(exported.directory):
+        pass
+    store.close()
+    with unused(exported.directory):
+        pass
 
 
 def test_an_existing_onnx_directory_is_taken_as_it_is(store, tmp_path):

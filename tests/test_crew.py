@@ -36,6 +36,9 @@ class StubTemplate:
         self.forked.append(name)
         return StubChild(f"fork of the {self.name}'s template", name, factory, *args)
 
+    def has_ended(self):
+        return self.closed
+
     def close(self):
         self.closed = True
 
@@ -114,6 +117,13 @@ def test_closing_ends_every_template_and_a_later_one_starts_anew(stubs, tmp_path
     assert [template.closed for template in StubTemplate.made] == [True, True]
     templates.get("baseline", ("numpy",), {})
     assert len(StubTemplate.made) == 3
+
+
+def test_a_template_that_died_is_replaced(stubs, tmp_path):
+    templates = Templates(tmp_path / "log")
+    first = templates.get("baseline", ("numpy",), {})
+    first.closed = True
+    assert templates.get("baseline", ("numpy",), {}) is not first
 
 
 def test_workers_are_forked_from_their_template(stubs, assignments, tmp_path):

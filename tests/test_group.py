@@ -44,6 +44,13 @@ def test_a_joined_block_lasts_from_the_first_counted_call_to_the_last_end():
     assert both.counted_nanoseconds == (1020 + 80) - (1020 + 20)
 
 
+def test_first_tokens_are_joined_in_the_order_of_the_calls():
+    one = Block([50, 10, 10], 1, 18, 1000, first_token_nanoseconds=[20, 1, 2])
+    two = Block([20, 30, 30], 1, 55, 1020, first_token_nanoseconds=[10, 3, 4])
+    assert joined([one, two]).first_token_nanoseconds == [20, 10, 1, 2, 3, 4]
+    assert joined([Block([5, 6], 1, 1, 0)]).first_token_nanoseconds is None
+
+
 def test_all_processes_are_asked_before_the_first_answer_is_awaited():
     order = []
 
@@ -81,6 +88,13 @@ def test_counters_are_added_and_all_are_closed():
     assert group.counters() == ProcessCounters(11, None)
     group.close()
     assert all(process.closed for process in processes)
+
+
+def test_what_the_processes_caution_against_is_said_once():
+    one, two = Process(), Process()
+    one.cautions = lambda: ["a", "b"]
+    two.cautions = lambda: ["b", "c"]
+    assert WorkerGroup([one, two]).cautions() == ["a", "b", "c"]
 
 
 def test_if_one_does_not_come_up_the_others_are_closed():

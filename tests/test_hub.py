@@ -4,6 +4,7 @@ import pytest
 
 from optbench import hub
 from optbench.errors import DataError
+from optbench.hub import hub_name
 from optbench.models.pretrained import PretrainedModel
 
 
@@ -49,3 +50,17 @@ def test_a_proxy_is_left_to_decide(monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr("urllib.request.getproxies", lambda: {"https": "http://127.0.0.1:9"})
     assert hub.hub_unreachable() is None
+
+
+@pytest.mark.parametrize(
+    ("directory", "name"),
+    [
+        ("/hub/models--owner--some--name/snapshots/abc", "owner/some--name"),
+        ("/hub/models--bert/snapshots/abc", "bert"),
+        ("/hub/datasets--owner--name/snapshots/abc", None),
+        ("/models/mine", None),
+        ("", None),
+    ],
+)
+def test_a_snapshot_tells_its_hub_name(directory, name):
+    assert hub_name(directory) == name

@@ -43,7 +43,7 @@ def test_a_quantized_model_gets_its_companions_and_the_current_directory_stays_c
 
 
 def test_a_model_that_the_exporter_refuses_is_bad_input(tmp_path, monkeypatch):
-    monkeypatch.setattr(preparation, "require_trained", lambda source, task: None)
+    monkeypatch.setattr(preparation, "require_trained", lambda *arguments: None)
 
     def refuse(*args, **kwargs):
         raise ValueError("unsupported architecture")

@@ -113,6 +113,14 @@ def test_a_hung_child_is_killed_after_the_timeout(child):
         child.call("say")
 
 
+def test_a_child_tells_whether_it_has_ended(child):
+    assert not child.has_ended()
+    os.kill(child.pid, signal.SIGKILL)
+    with pytest.raises(WorkerError):
+        child.call("anything")
+    assert child.has_ended()
+
+
 def test_closing_ends_the_child(environment, tmp_path):
     child = start("echo", FACTORY, environment=environment, log=tmp_path / "log")
     child.receive()

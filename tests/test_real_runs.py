@@ -214,6 +214,44 @@ def test_a_checkpoint_without_a_trained_head_is_refused(place, capfd):
     assert "which would be random" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "label", "smaller"),
+    [
+        (["backend=torch_compile", "quant=none"], "torch_compile", False),
+        (["backend=torch_compile", "quant=torchao"], "torch_compile torchao", True),
+        (["backend=pytorch", "quant=torch_dynamic"], "pytorch torch_dynamic", True),
+        (["backend=pytorch", "quant=none", "backend.autocast=true"], "pytorch autocast", False),
+    ],
+)
+def test_other_ways_to_run_pytorch_answer_nearly_alike(place, arguments, label, smaller):
+    result = run(place, *arguments, "quality.max_eval_samples=200", "threads=1")
+    found = result.variants["candidate"]
+    assert found.label == label
+    assert result.quality.agreement.value > 0.97
+    assert (result.comparison.size_ratio < 0.6) == smaller
+    assert result.notes == ["the dataset does not name its labels; taken as 0 = NEGATIVE, 1 = POSITIVE"]
+    compiles = "torch_compile" in label
+    assert (found.cold_start.compile_seconds is not None) == compiles
+    assert result.variants["baseline"].cold_start.compile_seconds is None
+    if compiles:
+        assert found.runtime["compiled"]["graphs"] == 1
+        assert result.timing.start == "fork"
+
+
+def test_both_sides_can_be_pytorch_of_another_kind(place):
+    result = run(
+        place,
+        "baseline=torch_compile",
+        "backend=pytorch",
+        "quant=torch_dynamic",
+        "baseline.backend.precision=bfloat16",
+        "quality=none",
+    )
+    assert result.variants["baseline"].label == "torch_compile bfloat16"
+    assert result.variants["baseline"].cold_start.compile_seconds > 0
+    assert result.variants["candidate"].runtime["quantized"]["quantized"] == 26
+
+
 @needs_assets
 @pytest.mark.parametrize(
     ("task", "model", "rows", "metric", "value"),

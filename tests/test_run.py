@@ -14,8 +14,12 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from optbench import crew
 from optbench.cli import main
-from optbench.records import read_result
+from optbench.errors import WorkerError
+from optbench.process import Template
+from optbench.records import KernelReport, read_result
+from optbench.run import kernels_or_reason
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks and signals as on Linux")
 
@@ -172,6 +176,25 @@ def test_a_sweep_runs_every_point_through_the_grid_sampler(place, fake):
     assert "optuna" in optimization
 
 
+def test_without_a_cold_start_there_is_no_memory_and_all_the_rest(place, fake):
+    assert main([*fake, "measure.cold_start=false", "quality=none"]) == 0
+    result = read_result(place / "out")
+    assert [variant.cold_start for variant in result.variants.values()] == [None, None]
+    assert result.variants["candidate"].artifact is not None
+    assert result.comparison.speedup.value > 1
+    assert result.comparison.peak_memory_ratio is None
+
+
+@pytest.mark.slow
+def test_the_points_of_a_sweep_share_their_templates(place, fake, monkeypatch):
+    made = []
+    monkeypatch.setattr(crew, "Template", lambda *args: made.append(Template(*args)) or made[-1])
+    sweep = ["-m", *fake[:-4], *SHORT, "hydra.sweep.dir=sweep", "batch_size=1,2"]
+    assert main(sweep) == 0
+    assert len(made) == 1
+    assert made[0].has_ended()
+
+
 @pytest.mark.slow
 def test_a_grid_comes_from_lists(place, fake):
     sweep = ["-m", *fake[:-4], *SHORT, "hydra.sweep.dir=sweep", "sweep=grid", "batch_sizes=[1,2]"]
@@ -262,3 +285,14 @@ def test_a_killed_coordinator_leaves_no_process_behind(long_run, place):
     assert alive == []
     assert read_result(result_file).status == "failed"
     assert "has not come to its end" in read_result(result_file).failure.message
+
+
+def test_a_look_at_the_kernels_that_fails_costs_its_answer_and_not_the_run():
+    class Worker:
+        def kernels(self):
+            raise WorkerError("the candidate process was ended by SIGSEGV")
+
+    found = kernels_or_reason(Worker())
+    assert found == KernelReport(
+        0, 0, reason="the look at the kernels failed: the candidate process was ended by SIGSEGV"
+    )

@@ -81,6 +81,15 @@ def test_writing_again_replaces_and_leaves_no_other_file(tmp_path, written):
     assert {file.name for file in tmp_path.iterdir()} == {SAMPLES_FILE, BLOCKS_FILE}
 
 
+def test_calls_that_generate_keep_the_time_of_their_first_token(tmp_path):
+    block = Block([90, 20], 1, 45, 1000, first_token_nanoseconds=[50, 5])
+    write_samples(tmp_path, Samples([Placed(0, 0, 0, "candidate", block)]))
+    table = pq.read_table(tmp_path / SAMPLES_FILE)
+    assert table.column_names == [*storage.SAMPLE_COLUMNS, "first_token_nanoseconds"]
+    assert table["first_token_nanoseconds"].to_pylist() == [50, 5]
+    assert table.schema.field("first_token_nanoseconds").type == pa.int64()
+
+
 def test_an_interrupted_write_leaves_the_old_files(tmp_path, written, monkeypatch):
     def interrupted(table, where):
         where.write_bytes(b"half")

@@ -14,10 +14,13 @@ from optbench.records import (
     Estimate,
     Failure,
     GateResult,
+    Generation,
     Interval,
+    KernelReport,
     Latency,
     MetricResult,
     Percentile,
+    PhaseLatency,
     QualityResult,
     RunResult,
     Throughput,
@@ -26,7 +29,15 @@ from optbench.records import (
     Verdict,
     replace,
 )
-from optbench.reports.terminal import Terminal, console, gate_line, label, quotient, result_table
+from optbench.reports.terminal import (
+    Terminal,
+    console,
+    gate_line,
+    kernel_lines,
+    label,
+    quotient,
+    result_table,
+)
 from optbench.units import MISSING_TEXT
 from optbench.verbosity import Verbosity
 
@@ -134,6 +145,43 @@ def test_times_ratios_and_sizes_stand_in_their_cells():
     assert table["cold start to first answer"] == ["1.51 s", "1.50 s", "1.00x"]
 
 
+def generated(seconds, steps_seconds):
+    """A variant's phases: to the first token, and per token after it."""
+    phases = [
+        None
+        if value is None
+        else PhaseLatency(9, value, 0.0, value, value, [Percentile(0.5, value), Percentile(0.99, value)])
+        for value in (seconds, steps_seconds)
+    ]
+    return Generation(32, *phases, Estimate(3.2 / seconds))
+
+
+def test_phases_of_a_generation_have_rows_of_their_own():
+    result = change(RESULT, "baseline", generation=generated(0.008, 0.002))
+    result = change(result, "candidate", generation=generated(0.004, 0.0005))
+    compared = replace(
+        RESULT.comparison, first_token_speedup=Estimate(2.1), per_output_token_speedup=Estimate(4.2)
+    )
+    timing = replace(TIMING, new_tokens=32)
+    table = cells(replace(result, comparisons={"candidate": compared}, timing=timing))
+    assert table["first token, mean"] == ["8.00 ms", "4.00 ms", "2.10x as fast"]
+    assert table["first token, p50"] == ["8.00 ms", "4.00 ms", "2.00x"]
+    assert table["per output token, mean"] == ["2.00 ms", "500 µs", "4.20x as fast"]
+    assert table["output tokens"] == ["400/s", "800/s", "2.00x"]
+    assert not any(name.endswith("token, p99") for name in table)
+    assert shown(replace(result, timing=timing)).splitlines()[0].strip() == (
+        "batch 8 x 64 tokens + 32 new, 2 threads"
+    )
+
+
+def test_a_generation_of_one_token_has_no_time_per_output_token():
+    result = change(RESULT, "baseline", generation=generated(0.008, None))
+    result = change(result, "candidate", generation=generated(0.004, None))
+    table = cells(result)
+    assert table["first token, mean"] == ["8.00 ms", "4.00 ms", "2.00x"]
+    assert not any(name.startswith("per output token") for name in table)
+
+
 def test_a_missing_percentile_shows_its_reason():
     assert cells(RESULT)["latency, p99"] == ["needs 40 more calls", "needs 40 more calls"]
 
@@ -216,6 +264,19 @@ def test_a_run_without_timing_has_no_shape_in_its_head():
 def test_an_unquantized_variant_is_labelled_by_its_runtime():
     assert label(RESULT.variants["baseline"]) == "pytorch"
     assert label(RESULT.variants["candidate"]) == "onnxruntime dynamic"
+
+
+def test_a_variant_is_called_by_its_own_label():
+    assert label(replace(RESULT.variants["baseline"], label="pytorch bfloat16")) == "pytorch bfloat16"
+
+
+@pytest.mark.parametrize(("before", "told"), [(False, "40.0 s"), (True, "40.0 s (cached)")])
+def test_time_spent_compiling_is_told_where_something_compiles(before, told):
+    assert "  of which compiling" not in shown(RESULT)
+    compiled = replace(RESULT.variants["candidate"].cold_start, compile_seconds=40.0, compiled_before=before)
+    lines = shown(change(RESULT, "candidate", cold_start=compiled)).splitlines()
+    [line] = [line for line in lines if "of which compiling" in line]
+    assert line.split("compiling")[1].strip() == told
 
 
 def test_a_quotient_of_something_missing_is_empty():
@@ -377,3 +438,29 @@ def test_names_and_reasons_in_the_table_are_shown_as_they_are(text):
     assert f"because {text}" in table
     assert f"for {text}" in table
     assert f"{text} dynamic" in table
+
+
+def with_kernels(kernels):
+    candidate = replace(RESULT.variants["candidate"], kernels=kernels)
+    return replace(RESULT, variants={**RESULT.variants, "candidate": candidate})
+
+
+def test_the_table_tells_how_many_products_run_in_integers():
+    result = with_kernels(KernelReport(36, 36, time_share=0.93))
+    assert "36 of 36, 93% of the time" in shown(result)
+    assert kernel_lines(result) == []
+
+
+def test_int8_that_is_mostly_float_is_said_so():
+    result = with_kernels(KernelReport(36, 12, float_nodes=["/layer.0/MatMul", "/layer.1/MatMul", "x"]))
+    (line,) = kernel_lines(result)
+    assert line == (
+        "candidate: dynamic is mostly float: 24 of 36 matrix products are not computed in integers, such as "
+        "/layer.0/MatMul, /layer.1/MatMul"
+    )
+
+
+def test_a_look_at_the_kernels_that_failed_says_why():
+    result = with_kernels(KernelReport(0, 0, reason="the look at the kernels failed: no memory"))
+    assert kernel_lines(result) == ["candidate: the look at the kernels failed: no memory"]
+    assert "products in integers" not in shown(result)

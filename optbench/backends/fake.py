@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from optbench.checkpoint import read_spec
 from optbench.components import (
     Artifact,
     Backend,
     Graph,
     LoadOptions,
     ModelSpec,
+    Session,
     WaitPolicy,
     register,
 )
+from optbench.generation.greedy import GreedySession
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +36,7 @@ class Fake(Backend):
 
     call_seconds, shape, cv, offset_sd: see optbench.measure.fake.FakeRuntime.
     sleep: sleep instead of keeping the core busy.
+    first_token_share: of the time of a call that generates tokens, until the first one is there.
     seed: with the process number it decides the draws; two fakes with different seeds differ.
     """
 
@@ -41,10 +45,12 @@ class Fake(Backend):
     cv: float = 0.03
     offset_sd: float = 0.0
     sleep: bool = False
+    first_token_share: float = 0.25
     seed: int = 0
 
     artifact_formats: ClassVar[tuple[str, ...]] = ("transformers",)
     imports: ClassVar[tuple[str, ...]] = ("numpy",)
+    can_generate: ClassVar[bool] = True
 
     def problems(self) -> list[str]:
         """Ranges."""
@@ -53,6 +59,8 @@ class Fake(Backend):
             found.append(f"call_seconds must lie between 0 and 60, got {self.call_seconds:g}")
         if self.shape not in SHAPES:
             found.append(f"shape must be one of {', '.join(SHAPES)}, got {self.shape!r}")
+        if not 0 < self.first_token_share <= 1:
+            found.append(f"first_token_share must be a share above 0, got {self.first_token_share:g}")
         for key in ("cv", "offset_sd"):
             if not 0 <= getattr(self, key) <= 2:
                 found.append(f"{key} must lie between 0 and 2, got {getattr(self, key):g}")
@@ -66,7 +74,7 @@ class Fake(Backend):
         """Nothing to set."""
         return {}
 
-    def load(self, artifact: Artifact, options: LoadOptions) -> FakeSession:
+    def load(self, artifact: Artifact, options: LoadOptions) -> Session:
         """A session over nothing."""
         import os
 
@@ -76,7 +84,12 @@ class Fake(Backend):
 
         runtime = FakeRuntime(self.call_seconds, self.shape, self.cv, self.offset_sd)  # type: ignore[arg-type]
         calls = FakeCalls(runtime, np.random.default_rng([self.seed, os.getpid()]))
-        return FakeSession(calls, self, options.threads)
+        session = FakeSession(calls, self, options.threads)
+        if options.new_tokens is None:
+            return session
+        vocabulary = read_spec(artifact.directory, trust_remote_code=True).vocab_size or 1
+        decoder = FakeDecoder(session, vocabulary, options.new_tokens)
+        return GreedySession(session, decoder, options.new_tokens)
 
 
 class FakeSession:
@@ -86,6 +99,7 @@ class FakeSession:
         self._calls = calls
         self._fake = fake
         self._sleep = fake.sleep
+        self.first_token_share = fake.first_token_share
         self._threads = threads
 
     def bind(self, feed: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
@@ -94,12 +108,20 @@ class FakeSession:
 
     def forward(self, bound: Mapping[str, NDArray[np.generic]]) -> Any:
         """Let the next call's time pass."""
-        end = time.perf_counter() + float(self._calls.draw(1)[0])
+        self.wait(self.draw())
+        return bound["input_ids"]
+
+    def draw(self) -> float:
+        """Seconds of the next call."""
+        return float(self._calls.draw(1)[0])
+
+    def wait(self, seconds: float) -> None:
+        """Let so much time pass."""
+        end = time.perf_counter() + seconds
         if self._sleep:
             time.sleep(max(0.0, end - time.perf_counter()))
         while time.perf_counter() < end:
             pass
-        return bound["input_ids"]
 
     def outputs(self, raw: Any) -> dict[str, NDArray[np.generic]]:
         """Two logits per row, float32 [batch, 2]: an even or an odd sum of token ids."""
@@ -118,3 +140,44 @@ class FakeSession:
     def weights_bytes(self) -> None:
         """The checkpoint's files stand in."""
         return
+
+
+class FakeDecoder:
+    """Says that each token is followed by the next one of the vocabulary, in the time of one fake call."""
+
+    def __init__(self, session: FakeSession, vocabulary: int, new_tokens: int) -> None:
+        self._session = session
+        self._vocabulary = vocabulary
+        self._steps = max(1, new_tokens - 1)
+        self._share = session.first_token_share
+
+    def bind(self, feed: Mapping[str, NDArray[np.generic]]) -> Any:
+        """The token ids."""
+        return feed["input_ids"]
+
+    def prefill(self, bound: Any) -> tuple[Any, Any]:
+        """The first share of a call; the state is the seconds of each step to come."""
+        seconds = self._session.draw()
+        self._session.wait(self._share * seconds)
+        return self._after(bound[:, -1:]), (1 - self._share) * seconds / self._steps
+
+    def step(self, tokens: Any, state: float) -> tuple[Any, Any]:
+        """One step's share."""
+        self._session.wait(state)
+        return self._after(tokens), state
+
+    def score(self, bound: Any) -> NDArray[np.generic]:
+        """One logit of 1 at the token that follows, in no time."""
+        import numpy as np
+
+        logits: NDArray[np.generic] = np.eye(self._vocabulary, dtype=np.float32)[self._after(bound)]
+        return logits
+
+    def tokens(self, made: Sequence[Any]) -> NDArray[np.generic]:
+        """Side by side."""
+        import numpy as np
+
+        return np.concatenate(list(made), axis=1)
+
+    def _after(self, ids: Any) -> Any:
+        return (ids + 1) % self._vocabulary

@@ -12,10 +12,12 @@ from optbench.components import (
     Graph,
     LoadOptions,
     ModelSpec,
+    Session,
     WaitPolicy,
     register,
 )
 from optbench.errors import DataError
+from optbench.generation.onnxruntime import generating_onnx
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +50,8 @@ class OnnxRuntime(Backend):
 
     artifact_formats: ClassVar[tuple[str, ...]] = ("onnx",)
     imports: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+    can_generate: ClassVar[bool] = True
+    has_integer_operators: ClassVar[bool] = True
 
     def problems(self) -> list[str]:
         """Opset and level out of range."""
@@ -75,7 +79,7 @@ class OnnxRuntime(Backend):
         """ONNX Runtime reads its settings from the session options alone."""
         return {}
 
-    def load(self, artifact: Artifact, options: LoadOptions) -> OnnxSession:
+    def load(self, artifact: Artifact, options: LoadOptions) -> Session:
         """A session over model.onnx. Raises DataError."""
         import onnxruntime
 
@@ -95,7 +99,8 @@ class OnnxRuntime(Backend):
             session = onnxruntime.InferenceSession(str(file), settings, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no public base class
             raise DataError(f"{file} cannot be loaded by ONNX Runtime: {error}") from error
-        return OnnxSession(session, level, waiting)
+        made = OnnxSession(session, level, waiting)
+        return made if options.new_tokens is None else generating_onnx(made, session, options.new_tokens)
 
 
 def waiting_entries(policy: WaitPolicy, closed_loop: bool) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 from optbench.components import Dataset, register
 from optbench.errors import DataError
 from optbench.hub import hub_unreachable, looks_like_path, refusal
+from optbench.streaming import sample_stream
 
 LOADERS = {
     ".csv": "csv",
@@ -47,41 +48,77 @@ class LabelledDataset(Dataset):
 
     def load(self, split: str) -> Any:
         """The rows of `split`. Raises DataError with what to do."""
+        rows = self._open(split, streaming=False)
+        if len(rows) == 0:
+            raise self._without_rows(split)
+        self._require_unicode(rows)
+        return rows
+
+    def sample(self, split: str, count: int, seed: int) -> tuple[Any, int]:
+        """`count` seeded rows of `split`, read once from its beginning to its end. Raises DataError."""
+        stream = self._open(split, streaming=True)
+        try:
+            rows, seen = sample_stream(stream, count, seed)
+        except Exception as error:  # readers raise many kinds, wherever in the stream the damage is
+            raise self._unreadable(error) from error
+        if seen == 0:
+            raise self._without_rows(split)
+        self._require_unicode(rows)
+        return rows, seen
+
+    def _require_unicode(self, rows: Any) -> None:
+        """Raise DataError if a text is no UTF-8: the JSON reader lets it pass, and it fails in use."""
+        import pyarrow as pa
+
+        try:
+            rows.data.table.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise DataError(
+                f"dataset.path={self.path} cannot be read: {str(error).splitlines()[0]}; texts must be UTF-8"
+            ) from error
+
+    def _open(self, split: str, streaming: bool) -> Any:
+        """A `datasets.Dataset`, or an `IterableDataset` of the same rows."""
         import datasets
 
         datasets.disable_progress_bars()
         path = Path(self.path).expanduser()
         if path.exists():
-            rows = self._load_local(path, split)
-        elif looks_like_path(self.path):
+            return self._open_local(path, split, streaming)
+        if looks_like_path(self.path):
             raise DataError(
                 f"dataset.path={self.path} must be a file, a directory or a hub name, found nothing "
                 "there; check the spelling"
             )
-        else:
-            rows = self._load_hub(split)
-        if len(rows) == 0:
-            raise DataError(f"dataset.path={self.path} split {split!r} has no rows; one is required")
-        return rows
+        return self._open_hub(split, streaming)
 
-    def _load_local(self, path: Path, split: str) -> Any:
+    def _without_rows(self, split: str) -> DataError:
+        return DataError(f"dataset.path={self.path} split {split!r} has no rows; one is required")
+
+    def _unreadable(self, error: Exception) -> DataError:
+        reason = (str(error.__cause__ or error) or type(error).__name__).splitlines()[0]
+        return DataError(f"dataset.path={self.path} cannot be read: {reason}")
+
+    def _open_local(self, path: Path, split: str, streaming: bool) -> Any:
         import datasets
 
         try:
             if self.files:
-                return self._load_files({name: path / file for name, file in self.files.items()}, split)
+                files = {name: path / file for name, file in self.files.items()}
+                return self._open_file(files, split, streaming)
             if path.is_file():
-                return self._load_files({split: path}, split)
+                return self._open_file({split: path}, split, streaming)
             if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
-                return pick_split(datasets.load_from_disk(str(path)), split, self.path)
-            return pick_split(datasets.load_dataset(str(path)), split, self.path)
+                saved = pick_split(datasets.load_from_disk(str(path)), split, self.path)
+                return saved.to_iterable_dataset() if streaming else saved
+            loaded = datasets.load_dataset(str(path), streaming=streaming)
+            return pick_split(loaded, split, self.path)
         except DataError:
             raise
         except Exception as error:  # datasets raises many kinds for unreadable data
-            reason = str(error.__cause__ or error).splitlines()[0]
-            raise DataError(f"dataset.path={self.path} cannot be read: {reason}") from error
+            raise self._unreadable(error) from error
 
-    def _load_files(self, files: dict[str, Path], split: str) -> Any:
+    def _open_file(self, files: dict[str, Path], split: str, streaming: bool) -> Any:
         import datasets
 
         if split not in files:
@@ -96,14 +133,17 @@ class LabelledDataset(Dataset):
         if file.stat().st_size == 0:
             raise DataError(f"{file} is empty; one row is required")
         options = {"delimiter": "\t"} if file.suffix == ".tsv" else {}
+        kind = LOADERS[file.suffix]
         try:
-            return datasets.load_dataset(LOADERS[file.suffix], data_files=str(file), split="train", **options)
+            return datasets.load_dataset(
+                kind, data_files=str(file), split="train", streaming=streaming, **options
+            )
         except ValueError as error:
             if "no data" in str(error):
                 raise DataError(f"{file} has no rows; one is required") from error
             raise
 
-    def _load_hub(self, split: str) -> Any:
+    def _open_hub(self, split: str, streaming: bool) -> Any:
         import datasets
         import huggingface_hub.constants
 
@@ -112,7 +152,9 @@ class LabelledDataset(Dataset):
             datasets.config.HF_HUB_OFFLINE = True
             huggingface_hub.constants.HF_HUB_OFFLINE = True
         try:
-            return datasets.load_dataset(self.path, self.name, split=split, revision=self.revision)
+            return datasets.load_dataset(
+                self.path, self.name, split=split, revision=self.revision, streaming=streaming
+            )
         except Exception as error:  # one sentence instead of the library's many kinds
             if unreachable:
                 raise DataError(refusal(f"dataset.path={self.path}", unreachable)) from error

@@ -17,7 +17,8 @@ class Block:
     cpu_nanoseconds: CPU time of the whole process (all its threads) during the counted calls.
     started_nanoseconds: monotonic clock at the start of the first call. elapsed_nanoseconds: wall clock
     of the counted calls where several processes made them at the same time; null where one made them
-    one after the other, so that it is their sum.
+    one after the other, so that it is their sum. first_token_nanoseconds: from the start of each call to
+    its first token, in call order; null where a call is one forward pass.
     """
 
     nanoseconds: Sequence[int]
@@ -25,6 +26,7 @@ class Block:
     cpu_nanoseconds: int
     started_nanoseconds: int
     elapsed_nanoseconds: int | None = None
+    first_token_nanoseconds: Sequence[int] | None = None
 
     @property
     def counted_calls(self) -> int:
@@ -98,6 +100,19 @@ class Samples:
                 seconds = np.asarray(counted, dtype=np.float64) / 1e9
                 groups.setdefault(placed.replicate, []).append(seconds)
         return [groups[replicate] for replicate in sorted(groups)]
+
+    def first_token_seconds(self, variant: str) -> dict[int, NDArray[np.float64]]:
+        """Seconds to the first token of the counted calls of `variant` [calls], by replicate.
+
+        Empty where calls are single forward passes.
+        """
+        groups: dict[int, list[int]] = {}
+        for placed in self.blocks:
+            block = placed.block
+            if placed.variant == variant and block.first_token_nanoseconds is not None:
+                counted = block.first_token_nanoseconds[block.settling :]
+                groups.setdefault(placed.replicate, []).extend(counted)
+        return {number: np.asarray(groups[number], np.float64) / 1e9 for number in sorted(groups)}
 
     def totals(self, variant: str) -> list[Totals]:
         """Totals of `variant`, one per replicate of the run in ascending order."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from optbench.checkpoint import require_weights
+from optbench.checkpoint import COMPANION_PATTERNS, PAPER_PATTERNS, require_weights
 from optbench.components import Model, register
 from optbench.errors import DataError
 from optbench.hub import fetch_snapshot, looks_like_path
 
-CHECKPOINT_PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.bin"]
+CHECKPOINT_PATTERNS = ["*.safetensors", "*.bin", *COMPANION_PATTERNS, *PAPER_PATTERNS]
 
 
 @register("model", "pretrained")
@@ -19,6 +19,7 @@ class PretrainedModel(Model):
     """A checkpoint as `save_pretrained` writes it.
 
     path: a directory, or a hub name such as 'distilbert-base-uncased-finetuned-sst-2-english'.
+    trust_remote_code: see `Model`; a checkpoint that brings Python code is refused without it.
     revision: branch, tag or commit on the hub.
     hint: how to obtain the directory, shown when it is missing.
     """
@@ -46,4 +47,5 @@ class PretrainedModel(Model):
                 f"model.path={self.path} must be a directory with config.json and weights, found "
                 f"{found}; {self.hint or 'give the directory that save_pretrained wrote'}"
             )
-        return fetch_snapshot(self.path, "model", self.revision, CHECKPOINT_PATTERNS)
+        patterns = [*CHECKPOINT_PATTERNS, "*.py"] if self.trust_remote_code else CHECKPOINT_PATTERNS
+        return fetch_snapshot(self.path, "model", self.revision, patterns)

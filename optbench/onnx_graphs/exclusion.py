@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,10 +33,16 @@ class Exclusion:
         }
 
 
-def exclude(graph: Any, entries: Sequence[str], quantizable: Callable[[NodeIndex, int], bool]) -> Exclusion:
+def exclude(
+    graph: Any,
+    entries: Sequence[str],
+    quantizable: Callable[[NodeIndex, int], bool],
+    folded: Collection[str] = (),
+) -> Exclusion:
     """The nodes named by groups and glob patterns. Raises DataError on an entry that matches none.
 
-    quantizable: whether a node would be quantized if it were not excluded.
+    quantizable: whether a node would be quantized if it were not excluded. folded: names of nodes that
+    were there before constants were folded; to name those is no mistake.
     """
     index = NodeIndex(graph)
     chosen: dict[str, set[int]] = {}
@@ -47,7 +53,7 @@ def exclude(graph: Any, entries: Sequence[str], quantizable: Callable[[NodeIndex
             chosen[entry] = {
                 number for number, node in enumerate(index.nodes) if fnmatch.fnmatchcase(node.name, entry)
             }
-        if not chosen[entry]:
+        if not chosen[entry] and not fnmatch.filter(folded, entry):
             raise DataError(no_match(entry, index))
     everything = sorted({index.nodes[one].name for numbers in chosen.values() for one in numbers})
     would = {entry: sum(quantizable(index, one) for one in numbers) for entry, numbers in chosen.items()}

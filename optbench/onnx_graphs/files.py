@@ -57,6 +57,13 @@ def load_named(source: Path) -> Any:
     return model
 
 
+def names_of_nodes(source: Path) -> list[str]:
+    """Names of the nodes in a model file."""
+    import onnx
+
+    return [node.name for node in onnx.load(str(source), load_external_data=False).graph.node]
+
+
 def prepared(source: Path, place: Path) -> Any:
     """The model file `source` with constants folded, nodes named and tensors typed.
 

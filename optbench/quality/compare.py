@@ -58,6 +58,7 @@ def compare_predictions(
     kind: Kind,
     *,
     seed: int = 0,
+    gate_level: float = GATE_LEVEL,
 ) -> QualityResult:
     """Metrics, agreement and flips of two variants; all of [rows], in the same order.
 
@@ -73,7 +74,7 @@ def compare_predictions(
     if references is None:
         notes.append("the rows have no labels, so no metric can be given")
         return QualityResult(len(right), [], agreement, notes=notes)
-    results = [_metric_result(metric, rows, seed) for metric in metrics]
+    results = [_metric_result(metric, rows, seed, gate_level) for metric in metrics]
     broken = fixed = None
     if kind == "classification":
         counts = paired_counts(rows.baseline == right, rows.candidate == right)
@@ -128,7 +129,9 @@ def _row_of(label: Any, references: Column, right: Column) -> int:
     return int(found[np.argmax(right[found])])
 
 
-def _metric_result(metric: Metric, rows: _Rows, seed: int) -> tuple[MetricResult, str | None]:
+def _metric_result(
+    metric: Metric, rows: _Rows, seed: int, gate_level: float
+) -> tuple[MetricResult, str | None]:
     before = metric.compute(rows.references, rows.baseline)
     after = metric.compute(rows.references, rows.candidate)
     result = MetricResult(
@@ -140,7 +143,7 @@ def _metric_result(metric: Metric, rows: _Rows, seed: int) -> tuple[MetricResult
     found = _difference(metric, rows, after.value - before.value, seed)
     interval = found.interval(_LEVEL)
     difference = Estimate(found.value, interval, None if interval else found.reason)
-    gate = found.interval(GATE_LEVEL)
+    gate = found.interval(gate_level)
     result = replace(result, difference=difference, gate_interval=gate, p_value=found.p_value)
     return result, found.note
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from optbench.quality.compare import compare_predictions
 from optbench.quality.drift import calibration_error, drift_of, row_divergence, vector_drift
 from optbench.quality.metrics import Metric
-from optbench.quality.paired import FloatArray, holm, paired_counts, wilson_interval
+from optbench.quality.paired import GATE_LEVEL, FloatArray, holm, paired_counts, wilson_interval
 from optbench.quality.rows import LEVEL, RowMetric, Statistics, compare_rows, right_rows
 from optbench.records import Estimate, GroupResult, QualityResult, WorstRow
 
@@ -59,18 +59,24 @@ def compare_variants(
     metrics: Sequence[Metric | RowMetric],
     *,
     seed: int = 0,
+    comparisons: int = 1,
 ) -> QualityResult:
     """Everything about the answers of two variants to the same rows, in the same order.
 
+    comparisons: of how many candidates this is one; each limit of a gate is one-sided 5% / comparisons
+    (Bonferroni), so that the best of them may be believed.
+
     Raises what `compare_predictions` raises.
     """
-    result = answered(rows, baseline, candidate, [m for m in metrics if isinstance(m, Metric)], seed)
+    gate_level = 1 - (1 - GATE_LEVEL) / comparisons
+    scalar = [metric for metric in metrics if isinstance(metric, Metric)]
+    result = answered(rows, baseline, candidate, scalar, seed, gate_level)
     found = {metric.name: metric for metric in result.metrics}
     notes = list(result.notes)
     for metric in metrics:
         if isinstance(metric, RowMetric) and metric.name in baseline.statistics:
             sides = (baseline.statistics[metric.name], candidate.statistics[metric.name])
-            found[metric.name], note = compare_rows(metric, *sides, seed)
+            found[metric.name], note = compare_rows(metric, *sides, seed, gate_level)
             notes += [note] if note else []
     right = [right_answers(rows, side) for side in (baseline, candidate)]
     flips = flips_of([side for side in right if side is not None])
@@ -89,12 +95,19 @@ def compare_variants(
 
 
 def answered(
-    rows: Labelled, baseline: Answers, candidate: Answers, metrics: Sequence[Metric], seed: int
+    rows: Labelled,
+    baseline: Answers,
+    candidate: Answers,
+    metrics: Sequence[Metric],
+    seed: int,
+    gate_level: float,
 ) -> QualityResult:
     """Scalar metrics and agreement."""
     if rows.kind != "structured":
         sides = (baseline.predictions, candidate.predictions)
-        return compare_predictions(rows.references, *sides, metrics, rows.kind, seed=seed)
+        return compare_predictions(
+            rows.references, *sides, metrics, rows.kind, seed=seed, gate_level=gate_level
+        )
     pairs = list(zip(baseline.predictions, candidate.predictions, strict=True))
     agreement = None
     if pairs and pairs[0][0] is not None:

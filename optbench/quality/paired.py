@@ -144,16 +144,16 @@ def judge_margin(interval: Interval, margin: float, higher_is_better: bool = Tru
     return "worse" if high < -margin else "cannot tell"
 
 
-def rows_needed(difference: float, variance: float, margin: float) -> int | None:
-    """Rows that show a loss smaller than `margin`, one-sided 5%, power 80%; None if none would.
+def rows_needed(difference: float, variance: float, margin: float, level: float = GATE_LEVEL) -> int | None:
+    """Rows that show a loss smaller than `margin` with 80% power; None if no number would.
 
-    n = variance (z_.95 + z_.80)^2 / (margin + difference)^2, where `variance` is that of one row's
-    difference (discordant share minus difference^2); and never fewer than a table without any
-    discordant row needs for its Tango limit z^2 / (n + z^2) to lie inside the margin.
+    n = variance (z_.95 + z_.80)^2 / (margin + difference)^2 with an interval of `level` 90%, where
+    `variance` is that of one row's difference (discordant share minus difference^2); and never fewer than
+    a table without any discordant row needs for its Tango limit z^2 / (n + z^2) to lie inside the margin.
     """
     if difference <= -margin:
         return None
-    z = _NORMAL.inv_cdf(upper_probability(GATE_LEVEL))
+    z = _NORMAL.inv_cdf(upper_probability(level))
     by_power = variance * ((z + _NORMAL.inv_cdf(POWER)) / (margin + difference)) ** 2
     return max(math.ceil(by_power), math.floor(z * z * (1 - margin) / margin) + 1)
 

@@ -58,7 +58,8 @@ class RowMetric:
 
     value: sums of the statistics over rows [n, statistics] to the metric [n]; NaN where undefined.
     worst: statistics [rows, statistics] to what they were if the answer of the row were all wrong.
-    is_binary: the statistics are (1 if the row is right else 0, 1).
+    is_binary: the statistics are (1 if the row is right else 0, 1). is_agreement: a row is right if its
+    answer is the baseline's, whatever the right answer is.
     """
 
     name: str
@@ -68,6 +69,7 @@ class RowMetric:
     worst: Callable[[FloatArray], FloatArray] = wrong_row
     is_share: bool = True
     is_binary: bool = False
+    is_agreement: bool = False
 
     def of(self, statistics: FloatArray) -> float | None:
         """The metric over rows [rows, statistics]; null where undefined."""
@@ -76,7 +78,11 @@ class RowMetric:
 
 
 def compare_rows(
-    metric: RowMetric, baseline: FloatArray, candidate: FloatArray, seed: int
+    metric: RowMetric,
+    baseline: FloatArray,
+    candidate: FloatArray,
+    seed: int,
+    gate_level: float = GATE_LEVEL,
 ) -> tuple[MetricResult, str | None]:
     """One metric of both variants from their statistics [rows, statistics], and a note if one is due."""
     before, after = metric.of(baseline), metric.of(candidate)
@@ -101,7 +107,7 @@ def compare_rows(
         interval, reason = resampled(metric, baseline, candidate, seed)
     found = interval(LEVEL)
     difference = Estimate(after - before, found, None if found else reason)
-    return result(difference=difference, p_value=p_value, gate_interval=interval(GATE_LEVEL)), note
+    return result(difference=difference, p_value=p_value, gate_interval=interval(gate_level)), note
 
 
 def largest_effect(metric: RowMetric, statistics: FloatArray) -> float:
@@ -130,6 +136,6 @@ def resampled(
 def right_rows(metrics: Sequence[RowMetric], statistics: Statistics) -> NDArray[np.bool_] | None:
     """Which rows are right [rows], by the first metric that says so; null where none does."""
     for metric in metrics:
-        if metric.is_binary and metric.name in statistics:
+        if metric.is_binary and not metric.is_agreement and metric.name in statistics:
             return np.asarray(statistics[metric.name][:, 0] > 0)
     return None

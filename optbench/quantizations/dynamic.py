@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -69,6 +70,10 @@ class DynamicQuantization(Quantization):
             "weight_type": self.chosen_weight_type().value,
             "weight_symmetric": self.symmetric_weights(),
         }
+
+    def excluding(self, nodes: Sequence[str]) -> DynamicQuantization:
+        """More of `node_exclusion`."""
+        return replace(self, node_exclusion=[*self.node_exclusion, *map(glob.escape, nodes)])
 
     def symmetric_weights(self) -> bool:
         """As set; else only signed weights have their zero in the middle."""

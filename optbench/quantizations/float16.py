@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -56,7 +57,7 @@ class Float16(Quantization):
     def cautions(self) -> list[str]:
         """What a CPU makes of it."""
         return [
-            "ONNX Runtime converts float16 to float32 around most operators on a CPU: the file is half the "
+            "on a CPU ONNX Runtime converts float16 to float32 around most operators: the file is half the "
             "size, the model hardly faster"
         ]
 
@@ -67,6 +68,10 @@ class Float16(Quantization):
             "type": self.type.value,
             "node_exclusion": sorted(self.node_exclusion),
         }
+
+    def excluding(self, nodes: Sequence[str]) -> Float16:
+        """More of `node_exclusion`."""
+        return replace(self, node_exclusion=[*self.node_exclusion, *map(glob.escape, nodes)])
 
     def apply(self, source: Path, target: Path, calibration: Sequence[Feed] = ()) -> dict[str, Any]:
         """Convert source/model.onnx to target/model.onnx. Raises DataError."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.components import Backend, ModelSpec, Quantization, register, wrong_format
+from optbench.components import Backend, ModelSpec, Quantization, component_name, register, wrong_format
 from optbench.errors import DataError
 from optbench.onnx_graphs.calibration import Found, find_ranges, save_ranges
 from optbench.onnx_graphs.exclusion import Exclusion, exclude, require_operators
-from optbench.onnx_graphs.files import floating_tensors, prepared, save_model, scratch
+from optbench.onnx_graphs.files import floating_tensors, names_of_nodes, prepared, save_model, scratch
 from optbench.onnx_graphs.integers import saturation, slow_signed_activations, weight_type_for_cpu
 from optbench.onnx_graphs.nodes import NodeIndex
 from optbench.onnx_graphs.recipe import Calibration
@@ -102,8 +103,15 @@ class StaticQuantization(Quantization):
         return found
 
     def supports(self, spec: ModelSpec, backend: Backend) -> str | None:
-        """Only ONNX artifacts can be quantized this way."""
-        return wrong_format(self, "ONNX files", backend, "backend=onnxruntime")
+        """Only ONNX artifacts can be quantized this way; not every runtime of them has integer operators."""
+        if reason := wrong_format(self, "ONNX files", backend, "backend=onnxruntime"):
+            return reason
+        if self.format is Format.QDQ or backend.has_integer_operators:
+            return None
+        return (
+            f"quantization.format=QOperator makes operators of ONNX Runtime, which "
+            f"backend={component_name(backend)} does not have; use quantization.format=QDQ"
+        )
 
     def types(self) -> tuple[IntegerType, IntegerType]:
         """Types of activations and weights for this CPU."""
@@ -156,6 +164,10 @@ class StaticQuantization(Quantization):
             return self.weight_symmetric
         return self.per_channel or self.types()[1] in (IntegerType.int8, IntegerType.int16)
 
+    def excluding(self, nodes: Sequence[str]) -> StaticQuantization:
+        """More of `node_exclusion`."""
+        return replace(self, node_exclusion=[*self.node_exclusion, *map(glob.escape, nodes)])
+
     def apply(self, source: Path, target: Path, calibration: Sequence[Feed] = ()) -> dict[str, Any]:
         """Quantize source/model.onnx to target/model.onnx. Raises DataError."""
         if not calibration:
@@ -170,6 +182,7 @@ class StaticQuantization(Quantization):
                 model.graph,
                 self.node_exclusion,
                 lambda index, number: self.quantizes(index, number, operators),
+                folded=names_of_nodes(source / "model.onnx"),
             )
             chosen = self.chosen(model.graph, operators, excluded)
             tensors = sorted(set().union(*(chosen[name] for name in require_nodes(list(chosen)))))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -87,6 +88,10 @@ class WeightOnlyQuantization(Quantization):
             "embeddings": self.embeddings,
             "node_exclusion": sorted(self.node_exclusion),
         }
+
+    def excluding(self, nodes: Sequence[str]) -> WeightOnlyQuantization:
+        """More of `node_exclusion`."""
+        return replace(self, node_exclusion=[*self.node_exclusion, *map(glob.escape, nodes)])
 
     def apply(self, source: Path, target: Path, calibration: Sequence[Feed] = ()) -> dict[str, Any]:
         """Quantize source/model.onnx to target/model.onnx. Raises DataError."""

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from optbench.records.values import Estimate, Interval, Record
+
+
+class NonInferiority(Record, frozen=True):
+    """Whether a loss of `margin` is excluded ("not worse"), shown ("worse"), or neither ("cannot tell").
+
+    rows_needed: rows in all that would tell, with 80% power at the difference and spread that were seen;
+    null where it is told already, or where no number would tell.
+    """
+
+    margin: float
+    outcome: Literal["not worse", "worse", "cannot tell"]
+    rows_needed: int | None = None
 
 
 class MetricResult(Record, frozen=True):
@@ -13,6 +27,7 @@ class MetricResult(Record, frozen=True):
     p_value: two-sided McNemar mid-p, for metrics that are a share of right rows.
     gate_interval: of the difference, two-sided 90%: each end is a one-sided 5% limit.
     is_share: whether the values are shares, whose difference is told in percentage points.
+    non_inferiority: at quality.margin; null without one, or for a metric that is no share.
     """
 
     name: str
@@ -24,6 +39,7 @@ class MetricResult(Record, frozen=True):
     p_value: float | None = None
     gate_interval: Interval | None = None
     is_share: bool = True
+    non_inferiority: NonInferiority | None = None
 
 
 class Drift(Record, frozen=True):

@@ -32,6 +32,31 @@ class Throughput(Record, frozen=True):
     elapsed_seconds: float
 
 
+class PhaseLatency(Record, frozen=True):
+    """Seconds of one phase of the counted calls of one variant, pooled over replicates."""
+
+    calls: int
+    mean_seconds: float
+    std_seconds: float
+    min_seconds: float
+    max_seconds: float
+    percentiles: list[Percentile]
+
+
+class Generation(Record, frozen=True):
+    """The phases of calls that generate tokens.
+
+    new_tokens: of each call and row. first_token: from the start of a call until its first token is known.
+    per_output_token: the rest of a call over its decode steps; null where there is one token only.
+    output_tokens_per_second: of all rows of a batch together, over whole calls.
+    """
+
+    new_tokens: int
+    first_token: PhaseLatency
+    per_output_token: PhaseLatency | None
+    output_tokens_per_second: Estimate
+
+
 class Preparation(Record, frozen=True):
     """Seconds spent making the artifact, each step apart; null where the step was not needed."""
 
@@ -44,6 +69,8 @@ class Preparation(Record, frozen=True):
 class ColdStart(Record, frozen=True):
     """One freshly started process: imports, load, first call, and its resident memory on the way.
 
+    compile_seconds: how much of the first call was compiling, null where nothing is compiled; next to
+    nothing where the code was found in a cache (compiled_before).
     peak_memory_bytes: highest of all. peak_running_memory_bytes: highest once loaded; null where the
     kernel does not let a process forget the peak of loading.
     """
@@ -56,6 +83,8 @@ class ColdStart(Record, frozen=True):
     peak_memory_bytes: int | None = None
     peak_running_memory_bytes: int | None = None
     memory_reason: str | None = None
+    compile_seconds: float | None = None
+    compiled_before: bool = False
 
 
 class ArtifactRecord(Record, frozen=True):
@@ -89,7 +118,7 @@ class KernelReport(Record, frozen=True):
 
 
 class VariantResult(Record, frozen=True):
-    """Everything found out about one variant."""
+    """Everything found out about one variant. label: its runtime and quantization in a few words."""
 
     backend: str
     quantization: str
@@ -102,6 +131,8 @@ class VariantResult(Record, frozen=True):
     latency: Latency | None = None
     throughput: Throughput | None = None
     kernels: KernelReport | None = None
+    generation: Generation | None = None
+    label: str = ""
 
 
 class TimingRecord(Record, frozen=True):
@@ -120,13 +151,15 @@ class TimingRecord(Record, frozen=True):
     stopped_by: str
     measuring_seconds: float
     starting_seconds: float
+    new_tokens: int | None = None
 
 
 class Comparison(Record, frozen=True):
     """Candidate against baseline; ratios above 1 favour the candidate.
 
     noise_floor: relative difference that an earlier comparison of a variant with itself showed on this
-    machine; a speed-up within it is no difference shown.
+    machine; a speed-up within it is no difference shown. first_token_speedup,
+    per_output_token_speedup: of the phases of calls that generate tokens.
     """
 
     speedup: Estimate
@@ -136,6 +169,8 @@ class Comparison(Record, frozen=True):
     noise_floor: float | None = None
     replicate_log_ratios: list[float] = msgspec.field(default_factory=list)
     replicate_cpu_log_ratios: list[float] = msgspec.field(default_factory=list)
+    first_token_speedup: Estimate | None = None
+    per_output_token_speedup: Estimate | None = None
 
 
 class LoadPoint(Record, frozen=True):

@@ -7,16 +7,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from optbench.measure.procedure import Progress
 from optbench.records import (
     Capacity,
+    ColdStart,
     GateResult,
+    KernelReport,
     LoadPoint,
     MetricResult,
     Percentile,
@@ -25,6 +27,7 @@ from optbench.records import (
     Trust,
     VariantResult,
 )
+from optbench.reports.margins import margin_lines
 from optbench.units import (
     MISSING_TEXT,
     format_bytes,
@@ -37,7 +40,12 @@ from optbench.units import (
 )
 from optbench.verbosity import Verbosity, verbosity
 
+if TYPE_CHECKING:
+    from optbench.measure.procedure import Progress
+
 PIPE_WIDTH = 100
+SHOWN_OF_PHASES = (0.5, 0.95)
+"""Percentiles of the phases of a generation; all of them stand in the result."""
 
 Row = tuple[str, ...]
 """Metric, baseline, candidate, change."""
@@ -96,7 +104,7 @@ class Terminal:
             for line in grade_lines(result.trust):
                 say(self._out, line, "bold" if result.trust and result.trust.grade == "poor" else None)
             self._out.print(result_table(result))
-            for line in group_lines(result.quality):
+            for line in kernel_lines(result) + margin_lines(result.quality) + group_lines(result.quality):
                 say(self._out, line)
             for note in result.notes:
                 say(self._out, f"note: {note}", "dim")
@@ -128,6 +136,7 @@ def result_table(result: RunResult) -> Table:
     shape = ""
     if timing is not None:
         length = "" if timing.input_length is None else f" x {timing.input_length} tokens"
+        length += "" if timing.new_tokens is None else f" + {timing.new_tokens} new"
         shape = f"batch {timing.batch_size}{length}, "
     if timing is not None and timing.processes > 1:
         shape += f"{timing.processes} processes of "
@@ -143,7 +152,8 @@ def result_table(result: RunResult) -> Table:
     for name, variant in (("baseline", baseline), ("candidate", candidate)):
         table.add_column(Text(f"{name}\n{label(variant)}"), justify="right")
     table.add_column("change", justify="right")
-    for row in speed_rows(result) + server_rows(result) + footprint_rows(result) + quality_rows(result):
+    speed = speed_rows(result) + generation_rows(result) + server_rows(result)
+    for row in speed + footprint_rows(result) + quality_rows(result):
         table.add_row(*map(Text, row))
     return table
 
@@ -154,7 +164,9 @@ def plural(count: int) -> str:
 
 
 def label(variant: VariantResult) -> str:
-    """A variant in a few characters."""
+    """A variant in a few characters; results of earlier versions hold no label."""
+    if variant.label:
+        return variant.label
     return variant.backend if variant.quantization == "none" else f"{variant.backend} {variant.quantization}"
 
 
@@ -192,6 +204,35 @@ def speed_rows(result: RunResult) -> list[Row]:
     )
     if len(rates) == 2 and not by_throughput:
         rows.append(("throughput", *map(format_rate, rates), format_ratio(rates[1] / rates[0])))
+    return rows
+
+
+def generation_rows(result: RunResult) -> list[Row]:
+    """Time to the first token, time per token after it, and tokens per second, where tokens are generated."""
+    one, two = (result.variants[name].generation for name in ("baseline", "candidate"))
+    if one is None or two is None or result.comparison is None:
+        return []
+    rows: list[Row] = []
+    for name, phases, speedup in (
+        ("first token", (one.first_token, two.first_token), result.comparison.first_token_speedup),
+        (
+            "per output token",
+            (one.per_output_token, two.per_output_token),
+            result.comparison.per_output_token_speedup,
+        ),
+    ):
+        before, after = phases
+        if before is None or after is None:
+            continue
+        means = (before.mean_seconds, after.mean_seconds)
+        change = quotient(*means) if speedup is None else f"{format_ratio(speedup.value)} as fast"
+        rows.append((f"{name}, mean", *map(format_seconds, means), change))
+        for first, second in zip(before.percentiles, after.percentiles, strict=True):
+            if first.q in SHOWN_OF_PHASES:
+                ratio = quotient(first.seconds, second.seconds)
+                rows.append((f"{name}, p{first.q * 100:g}", percentile(first), percentile(second), ratio))
+    rates = (one.output_tokens_per_second.value, two.output_tokens_per_second.value)
+    rows.append(("output tokens", *map(format_rate, rates), format_ratio(rates[1] / rates[0])))
     return rows
 
 
@@ -282,7 +323,46 @@ def footprint_rows(result: RunResult) -> list[Row]:
             for start in (one.cold_start, two.cold_start)
         ]
         rows.append(("cold start to first answer", *map(format_seconds, starts), quotient(*starts)))
+        if any(start.compile_seconds is not None for start in (one.cold_start, two.cold_start)):
+            compiling = map(compile_time, (one.cold_start, two.cold_start))
+            rows.append(("  of which compiling", *compiling, ""))
+    kernels = [kernel_share(variant.kernels) for variant in (one, two)]
+    if any(kernels):
+        rows.append(("products in integers", *kernels, ""))
     return rows
+
+
+def compile_time(start: ColdStart) -> str:
+    """Seconds of compiling, and whether it was done before; empty where nothing is compiled."""
+    if start.compile_seconds is None:
+        return ""
+    return format_seconds(start.compile_seconds) + (" (cached)" if start.compiled_before else "")
+
+
+def kernel_share(kernels: KernelReport | None) -> str:
+    """How many of the matrix products are computed in integers, and their share of the time."""
+    if kernels is None or not kernels.nodes:
+        return ""
+    share = "" if kernels.time_share is None else f", {format_share(kernels.time_share, 0)} of the time"
+    return f"{kernels.integer_nodes} of {kernels.nodes}{share}"
+
+
+def kernel_lines(result: RunResult) -> list[str]:
+    """A variant that claims integers and mostly computes in float is told so."""
+    lines = []
+    for name, variant in result.variants.items():
+        kernels = variant.kernels
+        if kernels is None:
+            continue
+        if kernels.reason:
+            lines.append(f"{name}: {kernels.reason}")
+        if kernels.nodes and 2 * kernels.integer_nodes < kernels.nodes:
+            left = kernels.nodes - kernels.integer_nodes
+            lines.append(
+                f"{name}: {variant.quantization} is mostly float: {left} of {kernels.nodes} matrix products "
+                f"are not computed in integers, such as {', '.join(kernels.float_nodes[:2])}"
+            )
+    return lines
 
 
 def quality_rows(result: RunResult) -> list[Row]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.columns import no_text, readable, require, text_columns
+from optbench.columns import no_text, readable, text_column
 from optbench.components import Dataset, Examples, ModelSpec, Task, register
 from optbench.errors import DataError
-from optbench.quality.paired import FloatArray
-from optbench.quality.rows import RowMetric, mean_of_rows
+from optbench.quality.likelihood import doubled, log_likelihoods, perplexity
+from optbench.quality.rows import RowMetric
 from optbench.tokenization import batch_of, by_length, load_tokenizer, padding_of, random_feed
 
 if TYPE_CHECKING:
@@ -24,21 +23,6 @@ if TYPE_CHECKING:
 TOP = 5
 FULL_LOGITS_LIMIT = 5000
 """Vocabularies up to this size are kept whole, so that drift can be told; larger ones would fill disks."""
-
-
-def perplexity(sums: FloatArray) -> FloatArray:
-    """exp of the mean negative log likelihood, from (sum in nats, places) [n, 2]."""
-    import numpy as np
-
-    return np.exp(mean_of_rows(sums))
-
-
-def doubled(statistics: FloatArray) -> FloatArray:
-    """A row whose places are all as unlikely as the least likely of all rows."""
-    worst = statistics.copy()
-    places = statistics[:, 1]
-    worst[:, 0] = places * (statistics[:, 0] / places.clip(min=1)).max()
-    return worst
 
 
 METRICS = {
@@ -88,38 +72,23 @@ class FillMask(Task):
 
     def examples(self, spec: ModelSpec, dataset: Dataset, rows: Any) -> MaskedExamples:
         """The rows, with the places to be masked."""
-        kinds = {
-            name: "string" if "string" in str(getattr(feature, "dtype", "")) else "other"
-            for name, feature in rows.features.items()
-        }
-        notes: list[str] = []
-        given = dataset.data_keys.primary
-        if given is None:
-            found = text_columns(kinds)
-            if len(found) != 1:
-                raise DataError(
-                    f"dataset.data_keys.primary must name the text column; the columns are {', '.join(kinds)}"
-                )
-            given = found[0]
-            notes.append(f"dataset.data_keys.primary was guessed: {given}")
-        columns = {"primary": require(given, "data_keys.primary", kinds)}
+        columns, notes = text_column(dataset, rows)
         return MaskedExamples(self, spec, rows, columns, notes)
 
     def random_feed(self, spec: ModelSpec, shape: tuple[int, int], seed: int) -> Feed:
         """Seeded random token ids of exactly `shape`, nothing masked."""
-        return random_feed(load_tokenizer(spec.directory), shape, seed)
+        return random_feed(load_tokenizer(spec.directory, spec.trust_remote_code), shape, seed)
 
     def padding(self, spec: ModelSpec) -> dict[str, int]:
         """The tokenizer's own padding."""
-        return padding_of(load_tokenizer(spec.directory))
+        return padding_of(load_tokenizer(spec.directory, spec.trust_remote_code))
 
     def kept(self, feed: Feed, outputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """Of the masked place: the first tokens, the right one's likelihood, all logits if they are few."""
         import numpy as np
 
         logits = np.asarray(outputs["logits"][int(feed["_place"])], dtype=np.float64)
-        shifted = logits - logits.max()
-        likelihood = shifted[int(feed["_token"])] - math.log(np.exp(shifted).sum())
+        likelihood = log_likelihoods(logits[None], np.asarray(feed["_token"])[None])[0]
         kept = {
             "first": np.argsort(-logits, kind="stable")[:TOP],
             "log_likelihood": np.asarray(likelihood),
@@ -144,7 +113,7 @@ class MaskedExamples(Examples):
         self.notes = notes
         self.metrics = dict(METRICS)
         self._spec = spec
-        self._tokenizer = load_tokenizer(spec.directory)
+        self._tokenizer = load_tokenizer(spec.directory, spec.trust_remote_code)
         if self._tokenizer.mask_token_id is None:
             raise DataError(
                 f"{spec.directory} has a tokenizer without a mask token, and task=fill-mask needs one"

@@ -54,7 +54,7 @@ class ImageClassification(Task):
         """Seeded noise through the image processor: float32 [batch, channels, height, width]."""
         import numpy as np
 
-        processor = load_processor(spec.directory)
+        processor = load_processor(spec.directory, spec.trust_remote_code)
         size = (shape[0], *frame(processor))
         noise = np.random.default_rng(seed).integers(0, 256, size=size, dtype=np.uint8)
         return processed(processor, list(noise))
@@ -76,7 +76,7 @@ class ImageExamples(Examples):
         self.columns = columns
         self.notes = notes
         self._spec = spec
-        self._processor = load_processor(spec.directory)
+        self._processor = load_processor(spec.directory, spec.trust_remote_code)
         self._images, self.failed = decoded(rows, columns["image"], channels(self._processor))
         kept = [number for number in range(len(rows)) if number not in self.failed]
         self._numbers = kept
@@ -141,12 +141,14 @@ class ImageExamples(Examples):
         return [f"image {number}, {image.shape[1]} x {image.shape[0]}" for number, image in pairs]
 
 
-def load_processor(directory: Path) -> Any:
+def load_processor(directory: Path, trust_remote_code: bool = False) -> Any:
     """The checkpoint's image processor, the one that needs Pillow only. Raises DataError."""
     from transformers import AutoImageProcessor
 
     try:
-        return AutoImageProcessor.from_pretrained(directory, use_fast=False)
+        return AutoImageProcessor.from_pretrained(
+            directory, use_fast=False, trust_remote_code=trust_remote_code
+        )
     except Exception as error:  # processors raise many kinds for broken files
         raise DataError(f"{directory} holds no image processor that can be loaded: {error}") from error
 
@@ -208,7 +210,7 @@ def decoded(rows: Any, column: str, channels: int) -> tuple[list[Any], dict[int,
     for number, value in enumerate(rows[column][:]):
         try:
             images.append(pixels_of(value, channels))
-        except (OSError, ValueError, TypeError) as error:
+        except Exception as error:  # Pillow raises many kinds, SyntaxError for a broken PNG among them
             failed[number] = f"dataset.data_keys.primary={column}, row {number}: {error}"
     if not images:
         raise DataError(f"no row can be used; {failed[0]}")

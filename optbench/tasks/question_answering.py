@@ -80,11 +80,11 @@ class QuestionAnswering(Task):
 
     def random_feed(self, spec: ModelSpec, shape: tuple[int, int], seed: int) -> Feed:
         """Seeded random token ids of exactly `shape`, nothing masked."""
-        return random_feed(load_fast_tokenizer(spec.directory), shape, seed)
+        return random_feed(load_fast_tokenizer(spec.directory, spec.trust_remote_code), shape, seed)
 
     def padding(self, spec: ModelSpec) -> dict[str, int]:
         """The tokenizer's own padding."""
-        return padding_of(load_fast_tokenizer(spec.directory))
+        return padding_of(load_fast_tokenizer(spec.directory, spec.trust_remote_code))
 
     def kept(self, feed: Feed, outputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """Start and end logits of the window's own tokens, padding left out."""
@@ -114,7 +114,7 @@ class QuestionExamples(Examples):
         self.notes = notes
         self.metrics = dict(SQUAD_METRICS)
         self._task = task
-        self._tokenizer = load_fast_tokenizer(spec.directory)
+        self._tokenizer = load_fast_tokenizer(spec.directory, spec.trust_remote_code)
         needed = {"data_keys.primary": columns["question"], "data_keys.secondary": columns["context"]}
         rows, self.failed = readable(rows, needed, no_text)
         self._questions = [text.lstrip() for text in rows[columns["question"]][:]]

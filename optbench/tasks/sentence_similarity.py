@@ -82,11 +82,11 @@ class SentenceSimilarity(Task):
 
     def random_feed(self, spec: ModelSpec, shape: tuple[int, int], seed: int) -> Feed:
         """Seeded random token ids of exactly `shape`, nothing masked."""
-        return random_feed(load_tokenizer(spec.directory), shape, seed)
+        return random_feed(load_tokenizer(spec.directory, spec.trust_remote_code), shape, seed)
 
     def padding(self, spec: ModelSpec) -> dict[str, int]:
         """The tokenizer's own padding."""
-        return padding_of(load_tokenizer(spec.directory))
+        return padding_of(load_tokenizer(spec.directory, spec.trust_remote_code))
 
     def kept(self, feed: Feed, outputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """The sentence's vector: float32 [dimensions]."""
@@ -104,7 +104,7 @@ class EmbeddedExamples(Examples):
         self.columns = columns
         self.notes = notes
         self._spec = spec
-        self._tokenizer = load_tokenizer(spec.directory)
+        self._tokenizer = load_tokenizer(spec.directory, spec.trust_remote_code)
         roles = {f"data_keys.{role}": columns[role] for role in ("primary", "secondary") if role in columns}
         rows, self.failed = readable(rows, roles, no_text)
         self._texts = texts_of_columns(rows, columns)

@@ -83,11 +83,11 @@ class TextClassification(Task):
 
     def random_feed(self, spec: ModelSpec, shape: tuple[int, int], seed: int) -> Feed:
         """Seeded random token ids of exactly `shape`, nothing masked."""
-        return random_feed(load_tokenizer(spec.directory), shape, seed)
+        return random_feed(load_tokenizer(spec.directory, spec.trust_remote_code), shape, seed)
 
     def padding(self, spec: ModelSpec) -> dict[str, int]:
         """The tokenizer's own padding; attention stops before it."""
-        return padding_of(load_tokenizer(spec.directory))
+        return padding_of(load_tokenizer(spec.directory, spec.trust_remote_code))
 
 
 class TextExamples(Examples):
@@ -108,7 +108,7 @@ class TextExamples(Examples):
         self.notes = notes
         self._spec = spec
         self._references = references
-        self._tokenizer = load_tokenizer(spec.directory)
+        self._tokenizer = load_tokenizer(spec.directory, spec.trust_remote_code)
         self._texts = texts_of_columns(rows, columns)
 
     def encoded(self) -> list[Feed]:

@@ -70,11 +70,11 @@ class TokenClassification(Task):
 
     def random_feed(self, spec: ModelSpec, shape: tuple[int, int], seed: int) -> Feed:
         """Seeded random token ids of exactly `shape`, nothing masked."""
-        return random_feed(load_fast_tokenizer(spec.directory), shape, seed)
+        return random_feed(load_fast_tokenizer(spec.directory, spec.trust_remote_code), shape, seed)
 
     def padding(self, spec: ModelSpec) -> dict[str, int]:
         """The tokenizer's own padding."""
-        return padding_of(load_fast_tokenizer(spec.directory))
+        return padding_of(load_fast_tokenizer(spec.directory, spec.trust_remote_code))
 
     def kept(self, feed: Feed, outputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """Logits of the row's own pieces, padding left out."""
@@ -94,7 +94,7 @@ class TaggedExamples(Examples):
         self.notes = notes
         self._task = task
         self._spec = spec
-        self._tokenizer = load_fast_tokenizer(spec.directory)
+        self._tokenizer = load_fast_tokenizer(spec.directory, spec.trust_remote_code)
         rows, self.failed = readable(rows, {"data_keys.primary": columns["primary"]}, no_words)
         words = [list(row) for row in rows[columns["primary"]][:]]
         tags = self._tags(rows, words) if "reference" in columns else None

@@ -9,6 +9,7 @@ from onnx import numpy_helper
 
 from optbench.backends.fake import Fake
 from optbench.backends.onnxruntime import OnnxRuntime
+from optbench.backends.openvino import OpenVino
 from optbench.components import ModelSpec
 from optbench.errors import DataError
 from optbench.onnx_graphs import integers
@@ -242,6 +243,25 @@ def test_it_asks_for_rows_and_for_onnx(tmp_path):
     assert StaticQuantization(calibration=Calibration(num_samples=7)).calibration_rows() == 7
     assert StaticQuantization().supports(spec, OnnxRuntime()) is None
     assert "use backend=onnxruntime or quant=none" in StaticQuantization().supports(spec, Fake())
+    integer = StaticQuantization(format=Format.QOperator)
+    assert integer.supports(spec, OnnxRuntime()) is None
+    assert "backend=openvino does not have; use quantization.format=QDQ" in integer.supports(spec, OpenVino())
+    assert StaticQuantization().supports(spec, OpenVino()) is None
+
+
+def test_nodes_that_were_folded_may_be_excluded(quantize, source, make_encoder):
+    model = make_encoder()
+    weight = onnx.helper.make_node("Identity", ["word"], ["copy"], "/folded/Identity")
+    model.graph.node.insert(0, weight)
+    next(node for node in model.graph.node if node.name == "/word/Gather").input[0] = "copy"
+    onnx.save(model, source / "model.onnx")
+    details, _ = quantize(node_exclusion=["/folded/Identity"])
+    assert details["node_exclusion_matched"] == {"/folded/Identity": 0}
+
+
+def test_more_nodes_can_be_excluded():
+    more = StaticQuantization(node_exclusion=["gelu"]).excluding(["/a[0]/MatMul"])
+    assert more.node_exclusion == ["gelu", "/a[[]0]/MatMul"]
 
 
 @pytest.mark.slow

@@ -97,6 +97,23 @@ def test_images_that_cannot_be_read_are_left_out_and_named(model):
     assert [text.partition(",")[0] for text in found.texts()] == ["image 0", "image 2"]
 
 
+def test_damaged_cut_and_empty_images_are_counted_and_not_raised(model):
+    whole = png(PIXELS[0])["bytes"]
+    marker = whole.index(b"IDAT") + 8
+    damaged = [
+        whole[: len(whole) // 2],
+        whole[:marker] + bytes(64) + whole[marker + 64 :],
+        whole.replace(b"IDAT", b"\x00\xff\x00\x00"),
+        b"",
+    ]
+    images = [*({"bytes": data, "path": None} for data in damaged), {"bytes": None, "path": "gone.png"}]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    rows = {"image": [*images, png(PIXELS[5])], "label": ANSWERS[:6]}
+    found = examples(model, rows, features)
+    assert list(found.failed) == [0, 1, 2, 3, 4]
+    assert len(found.encoded()) == len(found.references()) == 1
+
+
 def test_without_any_image_no_row_can_be_used(model):
     with pytest.raises(DataError, match="no row can be used"):
         examples(model, {"image": ["missing.png"], "label": ["a"]})
