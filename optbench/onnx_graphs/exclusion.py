@@ -78,3 +78,13 @@ def require_operators(operators: Iterable[str], graph: Any) -> None:
             f"quantization.operators_to_quantize names {', '.join(unknown)}, which the model's "
             f"graph does not contain; it has {', '.join(sorted(present))}"
         )
+
+
+def require_nodes(nodes: Sequence[str]) -> Sequence[str]:
+    """The nodes, if there are any: onnxruntime takes an empty list for all. Raises DataError."""
+    if nodes:
+        return nodes
+    raise DataError(
+        "quantization leaves no node to quantize: every one is excluded or holds a mask; shorten "
+        "quantization.node_exclusion or name other quantization.operators_to_quantize"
+    )

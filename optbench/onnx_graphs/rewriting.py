@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 
@@ -38,6 +39,39 @@ def split_gemms(graph: Any) -> int:
     graph.node.extend(nodes)
     drop_unread(graph)
     return count
+
+
+def part_readers(graph: Any, readers: Collection[str], tensors: Collection[str]) -> dict[str, str]:
+    """Give the nodes named in `readers` a copy of each of `tensors` that others read too, in place.
+
+    Returns the tensor by the name of its copy. A quantizer changes a tensor for everybody who reads it; a
+    residual would read what was rounded for a product beside it. What the readers make is left alone.
+    """
+    import onnx
+
+    own = {name for node in graph.node if node.name in readers for name in node.output}
+    outputs = {item.name for item in graph.output}
+    others = {name for node in graph.node if node.name not in readers for name in node.input} | outputs
+    wanted = {name for node in graph.node if node.name in readers for name in node.input}
+    shared = [name for name in tensors if name in wanted & others and name not in own]
+    types = {item.name: item for item in (*graph.value_info, *graph.input, *graph.output)}
+    copies = {name: f"{name}_copy" for name in shared}
+    nodes = [
+        onnx.helper.make_node("Identity", [name], [copies[name]], f"{copies[name]}_node") for name in shared
+    ]
+    waiting = {node.input[0]: node for node in nodes}
+    ordered = [waiting.pop(item.name) for item in graph.input if item.name in waiting]
+    for node in list(graph.node):
+        if node.name in readers:
+            node.input[:] = [copies.get(name, name) for name in node.input]
+        ordered.append(node)
+        ordered.extend(waiting.pop(name) for name in node.output if name in waiting)
+    del graph.node[:]
+    graph.node.extend(ordered)
+    for name, copy in copies.items():
+        graph.value_info.add().CopyFrom(types[name])
+        graph.value_info[-1].name = copy
+    return {copy: name for name, copy in copies.items()}
 
 
 def drop_unread(graph: Any) -> None:

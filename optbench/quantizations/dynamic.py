@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from optbench.components import Backend, ModelSpec, Quantization, register, wrong_format
-from optbench.onnx_graphs.exclusion import exclude, require_operators
+from optbench.onnx_graphs.exclusion import exclude, require_nodes, require_operators
 from optbench.onnx_graphs.files import load_named, save_model, scratch
 from optbench.onnx_graphs.integers import WeightType, saturation, weight_type_for_cpu
 from optbench.onnx_graphs.nodes import NodeIndex
+from optbench.onnx_graphs.rewriting import split_gemms
 
 if TYPE_CHECKING:
     from optbench.components import Feed
 
-OPERATORS = frozenset({"MatMul", "Gather", "Conv", "Attention", "LSTM", "EmbedLayerNormalization"})
+OPERATORS = frozenset({"MatMul", "Gemm", "Gather", "Conv", "Attention", "LSTM", "EmbedLayerNormalization"})
 """Operators with weights that onnxruntime quantizes dynamically (its registry.py, version 1.32)."""
 
 
@@ -89,17 +90,26 @@ class DynamicQuantization(Quantization):
         with scratch() as place:
             model = load_named(source / "model.onnx")
             require_operators(self.operators_to_quantize, model.graph)
-            excluded = exclude(model.graph, self.node_exclusion, self.quantizes)
+            gemms = {node.name for node in model.graph.node if node.op_type == "Gemm"}
+            split_gemms(model.graph)  # the quantizer would, and give them names that exclude nothing
+
+            def quantizes(index: NodeIndex, number: int) -> bool:
+                return self.quantizes(index, number, gemms)
+
+            excluded = exclude(model.graph, self.node_exclusion, quantizes)
+            index = NodeIndex(model.graph)
+            chosen = [node.name for number, node in enumerate(index.nodes) if quantizes(index, number)]
+            nodes = require_nodes([name for name in chosen if name not in excluded.names])
             save_model(model, place / "model.onnx")
             int8 = self.chosen_weight_type() is WeightType.int8
             quantize_dynamic(
                 place / "model.onnx",
                 place / "quantized.onnx",
-                op_types_to_quantize=self.operators_to_quantize or None,
+                op_types_to_quantize=sorted(OPERATORS - {"Gemm"}),
                 per_channel=self.per_channel,
                 reduce_range=self.reduce_range,
                 weight_type=QuantType.QInt8 if int8 else QuantType.QUInt8,
-                nodes_to_exclude=excluded.names,
+                nodes_to_quantize=nodes,
                 use_external_data_format=(place / "model.onnx_data").exists(),
                 extra_options={
                     "WeightSymmetric": self.symmetric_weights(),
@@ -108,13 +118,17 @@ class DynamicQuantization(Quantization):
                 },
             )
             save_model(onnx.load(str(place / "quantized.onnx")), target / "model.onnx")
-        return {**(self.recipe() or {}), **excluded.details()}
+        return {**(self.recipe() or {}), **excluded.details(), "nodes_quantized": len(nodes)}
 
-    def quantizes(self, index: NodeIndex, number: int) -> bool:
-        """Whether a node would become integer: its operator is chosen and it has weights of its own."""
+    def quantizes(self, index: NodeIndex, number: int, gemms: Collection[str] = ()) -> bool:
+        """Whether a node would become integer: its operator is chosen and it has weights of its own.
+
+        gemms: names of nodes that were Gemm before they were split.
+        """
         node = index.nodes[number]
-        if node.op_type not in (self.operators_to_quantize or OPERATORS) or node.op_type not in OPERATORS:
+        kind = "Gemm" if node.name in gemms else node.op_type
+        if kind not in (self.operators_to_quantize or OPERATORS) or kind not in OPERATORS:
             return False
-        if node.op_type == "Gather":
+        if kind == "Gather":
             return node.input[0] in index.floats
-        return node.op_type not in ("MatMul", "Conv") or index.is_weighted(number)
+        return kind not in ("MatMul", "Gemm", "Conv") or index.is_weighted(number)

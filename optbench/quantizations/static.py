@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from optbench.components import Backend, ModelSpec, Quantization, component_name, register, wrong_format
 from optbench.errors import DataError
-from optbench.onnx_graphs.calibration import Found, find_ranges, save_ranges
-from optbench.onnx_graphs.exclusion import Exclusion, exclude, require_operators
+from optbench.onnx_graphs.calibration import find_ranges, save_ranges
+from optbench.onnx_graphs.exclusion import Exclusion, exclude, require_nodes, require_operators
 from optbench.onnx_graphs.files import floating_tensors, names_of_nodes, prepared, save_model, scratch
 from optbench.onnx_graphs.integers import saturation, slow_signed_activations, weight_type_for_cpu
 from optbench.onnx_graphs.nodes import NodeIndex
 from optbench.onnx_graphs.recipe import Calibration
+from optbench.onnx_graphs.rewriting import part_readers
 
 if TYPE_CHECKING:
     from optbench.components import Feed
+    from optbench.onnx_graphs.calibration import Ranges
 
 DEFAULT_OPERATORS = ("MatMul", "Gemm", "Conv", "Gather")
 """Where the weights are. All operators wreck quality: docs/decisions/0010."""
@@ -189,7 +191,12 @@ class StaticQuantization(Quantization):
             found = find_ranges(model, tensors, calibration, self.calibration, place)
             masked = [name for name, touched in chosen.items() if touched & set(found.masks)]
             nodes = [name for name in chosen if name not in masked]
-            self.write(model, operators, require_nodes(nodes), found, target, place)
+            require_nodes(nodes)
+            scaled = dict(found.ranges)
+            if self.format is Format.QDQ:
+                copies = part_readers(model.graph, nodes, scaled)
+                scaled.update({copy: scaled[name] for copy, name in copies.items()})
+            self.write(model, operators, nodes, scaled, target, place)
         return {
             **(self.recipe() or {}),
             **excluded.details(),
@@ -241,7 +248,7 @@ class StaticQuantization(Quantization):
         model: Any,
         operators: Sequence[str],
         nodes: Sequence[str],
-        found: Found,
+        ranges: Ranges,
         target: Path,
         place: Path,
     ) -> None:
@@ -251,7 +258,7 @@ class StaticQuantization(Quantization):
 
         activation, weight = self.types()
         names = {"int8": "QInt8", "uint8": "QUInt8", "int16": "QInt16", "uint16": "QUInt16"}
-        save_ranges(found.ranges, place / "ranges.json")
+        save_ranges(ranges, place / "ranges.json")
         save_model(model, place / "model.onnx")
         options: dict[str, Any] = {
             "ActivationSymmetric": self.activation_symmetric,
@@ -283,13 +290,3 @@ class StaticQuantization(Quantization):
                 "quantization.operators_to_quantize, or exclude nodes"
             ) from error
         save_model(onnx.load(str(place / "quantized.onnx")), target / "model.onnx")
-
-
-def require_nodes(nodes: Sequence[str]) -> Sequence[str]:
-    """The nodes, if there are any: onnxruntime takes an empty list for all. Raises DataError."""
-    if nodes:
-        return nodes
-    raise DataError(
-        "quantization leaves no node to quantize: every one is excluded or holds a mask; shorten "
-        "quantization.node_exclusion or name other quantization.operators_to_quantize"
-    )

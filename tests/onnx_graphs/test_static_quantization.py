@@ -147,7 +147,7 @@ def test_methods_give_different_scales(quantize):
         bins = 512 if method is Method.entropy else 2048
         calibration = Calibration(method=method, num_bins=bins)
         _, graph = quantize(calibration=calibration, node_exclusion=["/layer.0/*"])
-        found.append(arrays(graph, "LayerNormalization_output_scale"))
+        found.append(arrays(graph, "LayerNormalization_output_copy_scale"))
         assert len(found[-1]) == 2
     for number, scales in enumerate(found):
         for other in found[:number]:
