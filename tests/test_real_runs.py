@@ -134,6 +134,34 @@ def test_two_optimized_variants_and_a_given_directory(place):
     assert candidate.runtime["graph_level"] == "none"
 
 
+def test_openvino_answers_like_pytorch_and_its_directory_can_be_given(place):
+    plain = run(place, "backend=openvino", "quant=none")
+    assert (plain.quality.broken, plain.quality.fixed) == (0, 0)
+    assert plain.variants["candidate"].runtime["precision"] == "float32"
+    assert plain.timing.start == "fork"
+    small = run(place, "backend=openvino", "quant=nncf", "quantization.num_samples=30")
+    assert small.quality.agreement.value > 0.98
+    assert small.comparison.size_ratio < 0.4
+    artifact = small.variants["candidate"].artifact
+    assert artifact.format == "openvino"
+    assert artifact.details["calibration_rows"] == 30
+    given = run(
+        place,
+        "baseline=openvino",
+        "backend=openvino",
+        "quant=none",
+        "quality=none",
+        f"artifact={artifact.path}",
+    )
+    assert given.variants["candidate"].artifact.sha256 == artifact.sha256
+
+
+def test_compressed_weights_answer_like_the_baseline(place):
+    result = run(place, "baseline=openvino", "backend=openvino", "quant=nncf_weights")
+    assert result.quality.agreement.value > 0.99
+    assert result.variants["candidate"].artifact.details["elements"]["u8"] > 1_000_000
+
+
 def test_forked_and_fresh_workers_answer_alike(place):
     arguments = ["baseline=onnxruntime", "quality.max_eval_samples=100"]
     forked = run(place, *arguments)
