@@ -421,6 +421,9 @@ class Backend(Component, ABC):
     """Whether `load` heeds `LoadOptions.new_tokens`."""
     compiles: ClassVar[bool] = False
 
+    has_integer_operators: ClassVar[bool] = False
+    """Whether it runs ONNX Runtime's operators in integers, such as QGemm."""
+
     def module_traits(self) -> ModuleTraits | None:
         """What `Quantization.transform` would meet; null where `load` does not call it."""
         return None

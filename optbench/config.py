@@ -326,6 +326,11 @@ class Variant(Component):
                 "artifact is measured as it is, so quantization must be none; "
                 "drop the quantization or the artifact"
             )
+        if self.artifact is not None and self.graph.recipe() is not None:
+            found.append(
+                f"artifact is measured as it is, so graph must not be {self.graph.level}, which rewrites "
+                "files; drop the graph or the artifact"
+            )
         return found
 
 

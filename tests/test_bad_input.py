@@ -26,7 +26,7 @@ def run(arguments, capfd):
 
 # Command line, and what its message must contain. None of these reads a model or a dataset.
 CONFIG_MISTAKES = [
-    (["quant=static"], ["quant=static is not available in this version", "quant=dynamic"]),
+    (["quant=static", "quantization.calibration.num_samples=0"], ["calibration.num_samples must be >= 1"]),
     (["quant=dynamik"], ["quant/dynamik", "dynamic"]),
     (["bakend=onnxruntime"], ["bakend", "backend"]),
     (["batch_siz=1"], ["batch_siz", "Did you mean", "batch_size"]),

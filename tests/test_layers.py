@@ -25,7 +25,7 @@ LAYERS = [
     {"compare"},
     {"components"},
     {"columns", "checkpoint", "tokenization", "config", "generation", "streaming"},
-    {"torch_weights"},
+    {"torch_weights", "onnx_graphs"},
     {"torch_kernels"},
     {"torch_session", "openvino_session", "quiet_openvino"},
     {"torch_backend", "openvino_kernels", "nncf_file"},
