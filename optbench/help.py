@@ -61,6 +61,7 @@ def help_body() -> str:
     lines += [
         "\nLook before you run: optbench --cfg job [key=value ...]",
         "Is this machine fit to measure: optbench doctor",
+        "The measured model, to keep: optbench export RUN_DIR DEST. The cache: optbench cache list",
         "Your own configs: optbench --config-dir DIR --config-name NAME",
         "Less or more on the terminal: -q, -v. Hydra's own flags: --hydra-help",
         f"Exit codes: {CODES}",
