@@ -72,7 +72,7 @@ class ArtifactStore:
         wanted = " or ".join(HOLDS[format] for format in formats)
         raise DataError(
             f"artifact={directory} must be a directory that holds {wanted}; check the path, and "
-            "rename a file such as model_quantized.onnx to model.onnx"
+            "rename files such as model_quantized.onnx or openvino_model.xml accordingly"
         )
 
     def exported(

@@ -25,6 +25,7 @@ def variant_result(variant: Variant, artifact: Artifact, report: LoadReport) -> 
     return VariantResult(
         backend=component_name(variant.backend),
         quantization=component_name(variant.quantization),
+        label=" ".join(filter(None, (variant.backend.label(), variant.quantization.label()))),
         graph=variant.graph.level,
         threads=report.settings["threads"],
         runtime=report.settings,
@@ -52,6 +53,8 @@ def cold_start(report: LoadReport, highest_bytes: int | None) -> ColdStart:
         import_seconds=report.import_seconds,
         load_seconds=report.load_seconds,
         first_call_seconds=report.first_call_seconds,
+        compile_seconds=report.compile_seconds,
+        compiled_before=report.compiled_before,
         memory_after_import_bytes=memory.after_import,
         memory_after_load_bytes=memory.after_load,
         peak_memory_bytes=max(peaks, default=None),

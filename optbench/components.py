@@ -56,10 +56,23 @@ class Component:
     """Base of all config parts.
 
     extra: the optional dependency group that brings `packages`, the modules this part needs.
+    label_fields: what is told beside the name where a field differs from its default: words by field,
+        with {} for the value.
     """
 
     extra: ClassVar[str] = ""
     packages: ClassVar[tuple[str, ...]] = ()
+    label_fields: ClassVar[Mapping[str, str]] = {}
+
+    def label(self) -> str:
+        """The name, and what of `label_fields` is not as usual: 'pytorch bfloat16'."""
+        usual = {one.name: one.default for one in dataclasses.fields(self)}
+        words = [component_name(self)]
+        for name, text in self.label_fields.items():
+            if (value := getattr(self, name)) != usual[name]:
+                value = value.value if isinstance(value, Enum) else value
+                words.append(text.format(str(value).lower() if isinstance(value, bool) else value))
+        return " ".join(words)
 
     def missing_extra(self) -> MissingExtra | None:
         """The error to raise if a package of `extra` is not installed."""
@@ -183,7 +196,10 @@ class LoadOptions:
 
 
 class Session(Protocol):
-    """A loaded model, ready to be called. Lives inside one worker process."""
+    """A loaded model, ready to be called. Lives inside one worker process.
+
+    The first feed that is bound has the shape that will be timed.
+    """
 
     def bind(self, feed: Feed) -> Any:
         """`feed` in the runtime's own form, made once, outside the timed calls."""
@@ -375,9 +391,25 @@ class Examples(ABC):
         return {}
 
 
+@dataclass(frozen=True)
+class ModuleTraits:
+    """How a runtime holds the PyTorch module that a quantization may change in memory.
+
+    device: as PyTorch names it. arithmetic: floating-point type it computes in. compiled: whether
+    calls run a graph that was traced from the module.
+    """
+
+    device: str
+    arithmetic: str
+    compiled: bool
+
+
 @dataclass
 class Backend(Component, ABC):
-    """A runtime that loads an artifact and runs it."""
+    """A runtime that loads an artifact and runs it.
+
+    compiles: whether a session's first call compiles, so that a second one must tell for how long.
+    """
 
     artifact_formats: ClassVar[tuple[str, ...]]
     """Formats that `load` reads; a checkpoint is turned into the first of them."""
@@ -387,6 +419,22 @@ class Backend(Component, ABC):
 
     can_generate: ClassVar[bool] = False
     """Whether `load` heeds `LoadOptions.new_tokens`."""
+    compiles: ClassVar[bool] = False
+
+    has_integer_operators: ClassVar[bool] = False
+    """Whether it runs ONNX Runtime's operators in integers, such as QGemm."""
+
+    def module_traits(self) -> ModuleTraits | None:
+        """What `Quantization.transform` would meet; null where `load` does not call it."""
+        return None
+
+    def cautions(self, session: Session) -> list[str]:
+        """What went otherwise than asked in a session so far, one sentence each."""
+        return []
+
+    def compiled_before(self, session: Session) -> bool:
+        """Whether the first call found what it would have compiled in a cache."""
+        return False
 
     def may_fork(self) -> bool:
         """Whether workers may be forked from a process that has imported the runtime."""
@@ -396,9 +444,13 @@ class Backend(Component, ABC):
     def supports(self, spec: ModelSpec, graph: Graph) -> str | None:
         """None, or why this backend cannot run such a model at such a graph level."""
 
+    def cautions_about(self, quantization: Quantization) -> list[str]:
+        """What is known to go wrong with such a quantization in this runtime, one sentence each."""
+        return []
+
     @abstractmethod
     def environment(self, threads: int, wait_policy: WaitPolicy) -> dict[str, str]:
-        """Environment variables that must stand before the runtime is imported."""
+        """Environment variables that must stand before the runtime is imported. May raise Unsupported."""
 
     @abstractmethod
     def load(self, artifact: Artifact, options: LoadOptions) -> Session:
@@ -486,4 +538,14 @@ def wrong_format(quantization: Quantization, what: str, backend: Backend, use: s
     return (
         f"quant={component_name(quantization)} makes {what}, and backend={component_name(backend)} loads "
         f"{' or '.join(backend.artifact_formats)}; use {use} or quant=none"
+    )
+
+
+def not_in_memory(quantization: Quantization, backend: Backend) -> str | None:
+    """None if `backend` lets a quantization change the module that it has loaded, else the reason."""
+    if backend.module_traits() is not None:
+        return None
+    return (
+        f"quant={component_name(quantization)} changes a PyTorch module in memory, and "
+        f"backend={component_name(backend)} loads none; use backend=pytorch or quant=none"
     )

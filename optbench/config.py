@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
@@ -198,11 +199,13 @@ class QualityConfig(Component):
     """Which rows are evaluated, with which metrics, and how much worse is still good enough.
 
     metrics: names, or paths of `evaluate` modules; null takes the task's own.
-    max_eval_samples: evaluate a seeded sample of so many rows. batch_size: rows per forward pass; null
+    max_eval_samples: evaluate a seeded sample of so many rows. skip_samples: leave out so many rows of the
+    seeded order first, such as those that a search has looked at. batch_size: rows per forward pass; null
     takes 16, or 1 where an answer depends on the rows beside it (dynamic quantization, given artifacts).
     max_failed_share: with more rows that cannot be read or encoded there is no verdict.
     margin: how much of a metric that is a share may be lost, such as 0.01; each is then told to be not
     worse, worse, or undecided. Of accuracy it is the same setting as gates.max_accuracy_drop.
+    reuse: take a variant's answers from an earlier run of the same files, rows, settings and versions.
     comparisons: of how many candidates this is one; a gate's limit is then one-sided 5% / comparisons, so
     that the best of them may be believed.
     """
@@ -210,9 +213,11 @@ class QualityConfig(Component):
     enabled: bool = True
     metrics: list[str] | None = None
     max_eval_samples: int | None = None
+    skip_samples: int = 0
     batch_size: int | None = None
     margin: float | None = None
     max_failed_share: float = 0.01
+    reuse: bool = True
     comparisons: int = 1
 
     def problems(self) -> list[str]:
@@ -221,6 +226,7 @@ class QualityConfig(Component):
             *at_least("max_eval_samples", self.max_eval_samples, 1),
             *at_least("batch_size", self.batch_size, 1),
             *at_least("comparisons", self.comparisons, 1),
+            *at_least("skip_samples", self.skip_samples, 0),
         ]
         if self.margin is not None and not 0 < self.margin < 1:
             found.append(f"margin must lie between 0 and 1, got {self.margin:g}; 0.01 allows one point")
@@ -320,6 +326,11 @@ class Variant(Component):
                 "artifact is measured as it is, so quantization must be none; "
                 "drop the quantization or the artifact"
             )
+        if self.artifact is not None and self.graph.recipe() is not None:
+            found.append(
+                f"artifact is measured as it is, so graph must not be {self.graph.level}, which rewrites "
+                "files; drop the graph or the artifact"
+            )
         return found
 
 
@@ -340,6 +351,7 @@ class RunConfig(Component):
     seed: of inputs, row order, block order and resampling.
     objectives: what a sweep's sampler looks at; hydra.sweeper.direction says which way each is better.
     tune: makes a sweep a search for the best candidate (+experiment=tune).
+    resume: directory of an earlier sweep; points that it finished are taken over instead of measured.
     """
 
     model: Model = MISSING
@@ -363,6 +375,7 @@ class RunConfig(Component):
         default_factory=lambda: [Objective.samples_per_second, Objective.p95_seconds]
     )
     tune: TuneConfig | None = None
+    resume: str | None = None
 
     def problems(self) -> list[str]:
         """Shape, threads and seed, and lists that only a sweep can walk."""
@@ -377,19 +390,23 @@ class RunConfig(Component):
                 f"threads must be a number or auto, got {self.threads!r}; auto follows the "
                 "affinity mask and the cgroup quota"
             )
+        if self.resume is not None and not Path(self.resume).is_dir():
+            found.append(f"resume must be the directory of an earlier sweep, got {self.resume}; it is none")
         scenario = self.measure.scenario
         if self.gates.min_requests_per_second is not None and scenario is not Scenario.server:
             found.append(
                 "gates.min_requests_per_second must go with measure.scenario=server, got scenario="
                 f"{scenario.value}; set measure=server"
             )
+        if self.tune is not None and self.quality.margin is None:
+            found.append("quality.margin must be set for a search: what may be lost, such as 0.01")
+        if self.dataset.streaming and self.quality.skip_samples:
+            found.append("quality.skip_samples must be 0 with dataset.streaming=true: a stream has no order")
         if self.dataset.streaming and self.quality.max_eval_samples is None:
             found.append(
                 "quality.max_eval_samples must be set with dataset.streaming=true: so many rows of the "
                 "stream are drawn and kept; set it with quality.max_eval_samples=5000"
             )
-        if self.tune is not None and self.quality.margin is None:
-            found.append("quality.margin must be set for a search: what may be lost, such as 0.01")
         margins = {self.quality.margin, self.gates.max_accuracy_drop} - {None}
         if len(margins) > 1:
             found.append(

@@ -34,7 +34,7 @@ class Draft:
             started_at=now(),
             command=sys.argv,
             config=resolved,
-            config_hash=hash_of({**resolved, "batch_sizes": None, "input_lengths": None}),
+            config_hash=config_hash(config),
             environment=capture(directory=Path.cwd()),
             failure=Failure("interrupted", self.stage, "the run has not come to its end"),
         )
@@ -91,6 +91,13 @@ def plain_config(config: RunConfig) -> dict[str, Any]:
         for name, variant in config.variants.items()
     } | {"task": component_name(config.task), "model_class": config.task.model_class}
     return named
+
+
+def config_hash(config: RunConfig) -> str:
+    """What tells a point's settings from all others'; a sweep's own keys do not count."""
+    resolved = plain_config(config)
+    del resolved["resume"]
+    return hash_of({**resolved, "batch_sizes": None, "input_lengths": None})
 
 
 def hash_of(resolved: Mapping[str, Any]) -> str:

@@ -51,13 +51,15 @@ class ExampleHost:
         self._left: Any = None
         self._available = 0
 
-    def open(self, max_samples: int | None, metrics: Sequence[str] | None) -> Opened:
+    def open(self, max_samples: int | None, metrics: Sequence[str] | None, skip: int = 0) -> Opened:
         """Load the evaluation rows in a seeded order; without `metrics` the task's own are taken.
+
+        skip: so many rows of that order are left out first.
 
         Raises DataError, ConfigError.
         """
         dataset = self._dataset
-        rows, read = self._draw(max_samples)
+        rows, read = self._draw(max_samples, skip)
         examples = self._task.examples(self._spec, dataset, rows)
         metrics = examples.default_metrics() if metrics is None else metrics
         check_metrics(metrics, examples)
@@ -79,7 +81,7 @@ class ExampleHost:
         )
         return Opened(record, examples.kind, examples.notes, list(metrics))
 
-    def _draw(self, max_samples: int | None) -> tuple[Any, list[str]]:
+    def _draw(self, max_samples: int | None, skip: int) -> tuple[Any, list[str]]:
         """The evaluated rows in a seeded order, and a note if they were streamed."""
         dataset = self._dataset
         notes: list[str] = []
@@ -96,9 +98,15 @@ class ExampleHost:
                 f"quality.max_eval_samples must not exceed the {available} rows of {dataset.path} "
                 f"split {dataset.eval_split}, got {max_samples}; lower it or leave it out"
             )
-        shuffled, count = rows.shuffle(seed=self._seed), max_samples or available
-        self._available, self._left = available, shuffled.select(list(range(count, len(shuffled))))
-        return shuffled.select(range(count)), notes
+        end = skip + (max_samples or max(1, available - skip))
+        if end > available:
+            raise ConfigError(
+                f"quality.skip_samples must leave rows to evaluate, got {skip} of the {available} rows of "
+                f"{dataset.path} split {dataset.eval_split}; lower it or quality.max_eval_samples"
+            )
+        shuffled = rows.shuffle(seed=self._seed)
+        self._available, self._left = available, shuffled.select([*range(skip), *range(end, len(shuffled))])
+        return shuffled.select(range(skip, end)), notes
 
     def write_rows(self, path: Path) -> None:
         """Save the encoded rows, unpadded, for the workers."""

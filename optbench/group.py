@@ -52,6 +52,10 @@ class WorkerGroup:
             worker.child.receive()
         return time.perf_counter() - begun
 
+    def cautions(self) -> list[str]:
+        """What any of the processes has to say, each sentence once."""
+        return list(dict.fromkeys(said for worker in self.workers for said in worker.cautions()))
+
     def counters(self) -> ProcessCounters:
         """Context switches of all processes together."""
         each = [worker.counters() for worker in self.workers]

@@ -15,6 +15,7 @@ GROUPS = {
     "backend": "the runtime of the candidate",
     "quant": "how the candidate's weights are made smaller",
     "graph": "how far the runtime rewrites the graph",
+    "recipe": "backend, quantization and graph of the candidate under one name",
     "measure": "how latency is measured",
     "quality": "which rows and metrics",
     "sweep": "with -m: which grid is walked",
@@ -52,15 +53,16 @@ def help_body() -> str:
     for group, purpose in GROUPS.items():
         lines.append(f"\n  {group}: {purpose}")
         for file in sorted((conf_dir() / group).glob("*.yaml")):
-            lines.append(f"    {file.stem:<20}{meaning(file)}")
+            lines.append(f"    {file.stem:<24}{meaning(file)}")
     experiments = sorted((conf_dir() / "experiment").glob("*.yaml"))
     if experiments:
         lines.append("\n  +experiment=NAME: a whole question, ready to run")
-        lines += [f"    {file.stem:<20}{meaning(file)}" for file in experiments]
+        lines += [f"    {file.stem:<24}{meaning(file)}" for file in experiments]
     lines += ["\nSet any value (key=value); the ones used most:", KEYS, "\nExamples:", EXAMPLES]
     lines += [
         "\nLook before you run: optbench --cfg job [key=value ...]",
         "Is this machine fit to measure: optbench doctor",
+        "Results so far: optbench aggregate DIR, optbench compare A B, optbench history (each with --help)",
         "Your own configs: optbench --config-dir DIR --config-name NAME",
         "Less or more on the terminal: -q, -v. Hydra's own flags: --hydra-help",
         f"Exit codes: {CODES}",

@@ -6,6 +6,7 @@ KeyboardInterrupt pass.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import os
@@ -27,7 +28,9 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from optbench import components
 from optbench.config import RunConfig
 from optbench.errors import ConfigError, ResultError
-from optbench.records import RESULT_FILE, read_result
+from optbench.records import RESULT_FILE, read_result, to_json, write_atomically
+from optbench.records.aggregate import PLAN_FILE, SweepPlan
+from optbench.summary import summarise
 
 if TYPE_CHECKING:
     from optbench.crew import Templates
@@ -125,12 +128,14 @@ class RunHooks(Callback):
         """A wrong option, key or type anywhere in the sweep ends it before the first point."""
         silence_optuna()
         try:
-            problems = directory_problems(Path(str(config.hydra.sweep.dir)), "hydra.sweep.dir")
-            problems += sweep_problems(config)
+            directory = Path(str(config.hydra.sweep.dir))
+            problems = directory_problems(directory, "hydra.sweep.dir")
+            problems += resume_problems(config, directory) + sweep_problems(config)
             if problems:
                 raise ConfigError(*problems)
         except ConfigError as error:
             leave(error)
+        keep_plan(config)
         Session.sweeping = True
         signal.signal(signal.SIGINT, interrupt)
 
@@ -140,14 +145,16 @@ class RunHooks(Callback):
             raise KeyboardInterrupt
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """The sweep's exit code, from what its points wrote."""
+        """The sweep's exit code, from what its points wrote, and their table."""
         if not Session.sweeping:
             return
         signal.signal(signal.SIGINT, signal.default_int_handler)
         Session.exit_code = 3
         for finish in Session.at_end:
             finish()
-        Session.exit_code = sweep_exit_code(Path(str(config.hydra.sweep.dir)))
+        directory = Path(str(config.hydra.sweep.dir))
+        Session.exit_code = sweep_exit_code(directory)
+        summarise(directory)
 
 
 def interrupt(number: int, frame: Any) -> None:
@@ -189,6 +196,14 @@ def directory_problems(directory: Path, key: str) -> list[str]:
         return []
     found = "is not a directory" if not place.is_dir() else "is not writable"
     return [f"{key}={directory} must be a writable directory, but {place} {found}; choose another"]
+
+
+def resume_problems(config: DictConfig, directory: Path) -> list[str]:
+    """A sweep that would overwrite the one it resumes."""
+    resume = OmegaConf.select(config, "resume")
+    if resume is None or directory.resolve() != Path(str(resume)).resolve():
+        return []
+    return [f"resume={resume} must not be the directory of the new sweep; leave out hydra.sweep.dir"]
 
 
 def sweep_axes(config: DictConfig) -> dict[str, list[str]]:
@@ -247,6 +262,18 @@ def sweep_problems(config: DictConfig) -> list[str]:
         except (HydraException, OmegaConfBaseException) as error:
             problems[hydra_message(error)] = None
     return list(problems)
+
+
+def keep_plan(config: DictConfig) -> None:
+    """Write down which points a grid has, so that those that never start are missed."""
+    sampler = str(OmegaConf.select(config, "hydra.sweeper.sampler._target_") or "")
+    sweeper = str(OmegaConf.select(config, "hydra.sweeper._target_") or "")
+    if not (sampler.endswith("GridSampler") or sweeper.endswith("BasicSweeper")):
+        return
+    directory = Path(str(config.hydra.sweep.dir))
+    with contextlib.suppress(OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+        write_atomically(directory / PLAN_FILE, to_json(SweepPlan(sweep_axes(config))))
 
 
 def hydra_message(error: BaseException) -> str:

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from optbench import plugins
-from optbench.config import register_run_schema
-from optbench.errors import ConfigError, OptbenchError
+from optbench.config import RunConfig, register_run_schema
+from optbench.errors import ConfigError, OptbenchError, ResultError
 from optbench.hooks import Session, hydra_message, point_title, print_problems, to_config
 from optbench.locations import LOG_FILE, conf_dir
 from optbench.records import RESULT_FILE
@@ -31,6 +32,7 @@ from optbench.verbosity import Verbosity, verbosity
 if TYPE_CHECKING:
     from optbench.config import RunConfig
     from optbench.crew import Templates
+    from optbench.run import Outcome
     from optbench.tune import Search
 
 
@@ -51,7 +53,8 @@ def task(config: DictConfig) -> tuple[float, ...]:
     search = search_of(checked, directory.parent) if sweeping else None
     if search is not None and (reason := search.refuses(checked)):
         return left_out(search, checked, directory, reason)
-    outcome = run(checked, directory, terminal, kept_templates(directory) if sweeping else None)
+    templates = kept_templates(directory) if sweeping else None
+    outcome = resumed(checked, directory) or run(checked, directory, terminal, templates)
     if search is not None:
         search.add(own_choices(hydra_config.overrides.task), checked, outcome)
     if outcome.nothing_measured and outcome.error is not None and not sweeping:
@@ -108,6 +111,23 @@ def kept_templates(directory: Path) -> Templates:
         Session.at_end.append(Session.templates.close)
         atexit.register(Session.templates.close)
     return Session.templates
+
+
+def resumed(config: RunConfig, directory: Path) -> Outcome | None:
+    """The outcome of the same point in an earlier sweep, taken over; None if it must be measured."""
+    from optbench.resume import finished_before, take_over
+    from optbench.run import Outcome
+
+    try:
+        source = finished_before(config)
+        if source is None:
+            return None
+        result = take_over(source, directory)
+    except (ResultError, OSError):
+        return None
+    if verbosity() is not Verbosity.quiet:
+        sys.stderr.write(f"  taken over from {source}\n")
+    return Outcome(result, directory, None)
 
 
 def discard(directory: Path) -> None:
@@ -212,6 +232,11 @@ def first_problem(overrides: list[str]) -> str | None:
 
 
 def first_value(override: str) -> str:
-    """An override with the first of its comma-separated values, as a sweep's first point has it."""
-    name, sign, value = override.partition("=")
-    return f"{name}{sign}{value if value.startswith(('[', '{')) else value.split(',')[0]}"
+    """An override with the first of its values, as a sweep's first point has it."""
+    try:
+        (parsed,) = OverridesParser.create().parse_overrides([override])
+    except HydraException:
+        return override
+    if not parsed.is_sweep_override():
+        return override
+    return f"{parsed.get_key_element()}={next(parsed.sweep_string_iterator())}"

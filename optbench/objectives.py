@@ -52,7 +52,7 @@ def quality_loss(result: RunResult) -> float | None:
     for metric in quality.metrics:
         if metric.difference is not None:
             change = metric.difference.value
-            return -change if metric.higher_is_better else change
+            return 0.0 - change if metric.higher_is_better else change
     return None if quality.agreement is None else 1 - quality.agreement.value
 
 

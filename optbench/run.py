@@ -6,12 +6,13 @@ import contextlib
 import shutil
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from optbench import assemble, components, serving
+from optbench.answers import AnswerStore
 from optbench.artifacts import ArtifactStore, CalibrationRows
 from optbench.checkpoint import read_spec
 from optbench.components import Artifact, LoadOptions, ModelSpec, Priority, Quantization
@@ -36,6 +37,7 @@ PREDICTIONS_FILE = "predictions.parquet"
 VERDICT_CODES = {"NOT ASKED": 0, "SHIP": 0, "DO NOT SHIP": 1, "INCONCLUSIVE": 4}
 EVALUATION_BATCH = 16
 """Figures in docs/decisions/0004."""
+REUSED = "its answers are those of an earlier run of the same files, rows, settings and versions"
 COLD_CALLS = 5
 """Calls after the first one that a cold start makes before its peak memory is read."""
 
@@ -177,24 +179,11 @@ class Stages:
                     f"input_length must not exceed {longest}, the longest input of this model{new}, "
                     f"got {config.input_length}; set it with input_length={max(1, longest)}"
                 )
-        reasons = [config.task.supports(spec)]
-        cautions: list[str] = []
+        if reasons := objections(config, spec):
+            raise Unsupported("\n".join(reasons))
         for name, variant in config.variants.items():
-            for part in (variant.backend, variant.quantization):
-                if missing := part.missing_extra():
-                    raise missing
-            if generated and not variant.backend.can_generate:
-                backend = components.component_name(variant.backend)
-                reasons.append(
-                    f"backend={backend} cannot generate tokens, and this task does; choose another"
-                )
-            reasons.append(variant.backend.supports(spec, variant.graph))
-            reasons.append(variant.graph.supports(spec, variant.backend))
-            reasons.append(variant.quantization.supports(spec, variant.backend))
-            cautions += [f"{name}: {caution}" for caution in variant.quantization.cautions()]
-        self.draft.update(notes=cautions)
-        if found := [reason for reason in reasons if reason]:
-            raise Unsupported("\n".join(dict.fromkeys(found)))
+            self.note(name, variant.quantization.cautions())
+            self.note(name, variant.backend.cautions_about(variant.quantization))
         return spec
 
     def examples(self, spec: ModelSpec) -> tuple[Child, Opened | None]:
@@ -216,7 +205,8 @@ class Stages:
         opened = None
         if config.quality.enabled or from_rows:
             metrics = config.quality.metrics if config.quality.enabled else []
-            opened = child.call("open", config.quality.max_eval_samples, metrics)
+            quality = config.quality
+            opened = child.call("open", quality.max_eval_samples, metrics, quality.skip_samples)
             self.metrics = opened.metrics
             self.draft.update(dataset=opened.record, notes=[*self.draft.result.notes, *opened.notes])
             child.call("write_rows", self.work / "rows.npz")
@@ -322,6 +312,7 @@ class Stages:
             if cold:
                 found = replace(found, cold_start=assemble.cold_start(worker.report, running))
             self.draft.update(variants={**self.draft.result.variants, name: found})
+            self.note(name, worker.report.cautions)
             if self.may_be_quantized(name):
                 self.draft.variant(name, kernels=kernels_or_reason(worker))
         finally:
@@ -338,13 +329,31 @@ class Stages:
         One thread in each process, and a process on each core: it computes the same answers, sooner.
         """
         plan = self.evaluation(name, examples)
-        workers = WorkerGroup.of(
-            self.evaluators(), lambda: crew.fresh(name, threads=1, priority=Priority.normal)
+
+        def compute() -> tuple[float, list[str]]:
+            workers = WorkerGroup.of(
+                self.evaluators(), lambda: crew.fresh(name, threads=1, priority=Priority.normal)
+            )
+            try:
+                return workers.evaluate(plan), workers.cautions()
+            finally:
+                workers.close()
+
+        environment = self.draft.result.environment
+        store = AnswerStore(
+            cache_directory() if self.config.quality.reuse else self.work,
+            {"machine": environment["machine"], "versions": environment["versions"]},
         )
-        try:
-            self.evaluation_seconds[name] = workers.evaluate(plan)
-        finally:
-            workers.close()
+        answered = store.answer(crew.assignment(name), plan, self.evaluators(), compute)
+        self.evaluation_seconds[name] = answered.seconds
+        self.note(name, answered.cautions)
+        if answered.before:
+            self.note(name, [REUSED])
+
+    def note(self, name: str, cautions: Sequence[str]) -> None:
+        """Say aloud what a runtime did otherwise than asked."""
+        said = [f"{name}: {caution}" for caution in cautions]
+        self.draft.update(notes=list(dict.fromkeys([*self.draft.result.notes, *said])))
 
     def evaluation(self, name: str, examples: Child) -> Evaluation:
         """What a variant's evaluation reads and writes."""
@@ -392,6 +401,25 @@ class Stages:
                 quality, evaluation_seconds=self.evaluation_seconds, evaluation_batch_sizes=batches
             )
         )
+
+
+def objections(config: RunConfig, spec: ModelSpec) -> list[str]:
+    """Why the parts of a config do not fit each other or the model. Raises MissingExtra."""
+    reasons = [config.task.supports(spec)]
+    for variant in config.variants.values():
+        backend, quantization, graph = variant.backend, variant.quantization, variant.graph
+        for part in (backend, quantization):
+            if missing := part.missing_extra():
+                raise missing
+        if config.task.generated_tokens and not backend.can_generate:
+            name = components.component_name(backend)
+            reasons.append(f"backend={name} cannot generate tokens, and this task does; choose another")
+        reasons += [
+            backend.supports(spec, graph),
+            graph.supports(spec, backend),
+            quantization.supports(spec, backend),
+        ]
+    return list(dict.fromkeys(reason for reason in reasons if reason))
 
 
 def kernels_or_reason(worker: RemoteWorker) -> KernelReport | None:

@@ -1,14 +1,35 @@
-"""Commands beside a run: `optbench doctor`, `cache`, `export`."""
+"""Commands beside a run: `optbench doctor`, `aggregate`, `compare`, `history`, `cache`, `export`.
+
+What a command needs is imported when it runs, so that reading results does not wait for Hydra.
+"""
 
 from __future__ import annotations
 
+import sys
+from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from optbench import cache_commands, handover_command
-from optbench.doctor import examine
-from optbench.main import launch
+
+
+class TableFormat(Enum):
+    """How an aggregate is printed."""
+
+    table = "table"
+    markdown = "markdown"
+    json = "json"
+
+
+class ComparisonFormat(Enum):
+    """How a comparison is printed."""
+
+    table = "table"
+    json = "json"
+    junit = "junit"
+
 
 app = typer.Typer(name="optbench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(cache_commands.app)
@@ -26,6 +47,111 @@ def doctor(
     budget_seconds: Annotated[float, typer.Option(min=1, help="Time for that.")] = 30.0,
 ) -> None:
     """Is this machine fit to measure, and how much does it differ from itself?"""
+    from optbench.doctor import examine
+    from optbench.main import launch
+
     examine()
     if measure:
         raise typer.Exit(launch(["+experiment=noise_floor", f"measure.budget_seconds={budget_seconds}"]))
+
+
+@app.command()
+def aggregate(
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Sweeps, runs, or above.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Where the files go; else DIR itself, if it is one.")
+    ] = None,
+    format_: Annotated[TableFormat, typer.Option("--format", help="What is printed.")] = TableFormat.table,
+) -> None:
+    """All points below DIR as one table, and as results.json, .csv, .parquet and run_body.json."""
+    from optbench.aggregate import aggregate as aggregate_results
+    from optbench.records import to_json
+    from optbench.reports.points import show, to_markdown, written_line
+    from optbench.reports.terminal import console, say
+    from optbench.tables import write_all
+
+    found = aggregate_results(directories)
+    if format_ is TableFormat.json:
+        sys.stdout.write(to_json(found).decode())
+    elif format_ is TableFormat.markdown:
+        sys.stdout.write(to_markdown(found))
+    else:
+        show(found, console(sys.stdout))
+    place = output or (directories[0] if len(directories) == 1 and directories[0].is_dir() else None)
+    if place is None:
+        say(console(sys.stderr), "nothing is written for several DIR; name a place with --output")
+    else:
+        say(console(sys.stderr), written_line(write_all(found, place)))
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A run or sweep: how it was.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="A run or sweep: how it is now.")],
+    fail_if: Annotated[
+        list[str] | None, typer.Option(help="METRIC OP NUMBER, such as 'speedup<0.97'; may be repeated.")
+    ] = None,
+    format_: Annotated[
+        ComparisonFormat, typer.Option("--format", help="What is printed.")
+    ] = ComparisonFormat.table,
+    output: Annotated[Path | None, typer.Option(help="A file for it, beside the table here.")] = None,
+    allow_different: Annotated[
+        bool, typer.Option("--allow-different", help="Compare unlike environments all the same.")
+    ] = False,
+) -> None:
+    """Is B faster or slower than A, point by point? Exit 1 if a condition fails, 4 if one is undecided."""
+    from optbench.compare import compare as compare_results
+    from optbench.conditions import parse
+    from optbench.records import to_json
+    from optbench.reports.comparison import as_text, show, to_junit
+    from optbench.reports.terminal import console
+
+    found = compare_results(a, b, [parse(text) for text in fail_if or []], allow_different)
+    if format_ is ComparisonFormat.table or output is not None:
+        show(found, console(sys.stdout))
+    if format_ is not ComparisonFormat.table or output is not None:
+        content = {ComparisonFormat.json: to_json, ComparisonFormat.junit: to_junit}.get(format_, as_text)
+        deliver(content(found), output)
+    raise typer.Exit(found.exit_code)
+
+
+def deliver(content: bytes, output: Path | None) -> None:
+    """Bytes into a file, atomically, or onto stdout. Raises ResultError if the file cannot be written."""
+    from optbench.errors import ResultError
+    from optbench.records import write_atomically
+
+    if output is None:
+        sys.stdout.write(content.decode())
+        return
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(output, content)
+    except OSError as error:
+        raise ResultError(f"--output {output} cannot be written: {error.strerror}") from error
+
+
+@app.command()
+def history(
+    directories: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[add] [DIR...]", help="Runs to add first; after `add` nothing is listed."),
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="Only runs from this date on.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only models with this in their path.")] = None,
+) -> None:
+    """Every configuration ever added: its last run, and its change against the median of earlier ones."""
+    from optbench import history as kept
+    from optbench.reports.history import show
+    from optbench.reports.terminal import console, say
+
+    given = list(directories or [])
+    only_add = bool(given) and str(given[0]) == "add"
+    places = given[1:] if only_add else given
+    if only_add and not places:
+        raise typer.BadParameter("history add needs the directories to add")
+    file = kept.history_file()
+    if places:
+        new, known = kept.add(places, file)
+        say(console(sys.stderr), f"history: {new:,} added, {known:,} known already ({file})")
+    if not only_add:
+        show(kept.trends(file, since, model), console(sys.stdout))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from optbench import torch_kernels, torch_weights
 from optbench.checkpoint import require_all_weights
 from optbench.components import Artifact, LoadOptions, WaitPolicy
 from optbench.errors import DataError
@@ -14,6 +15,8 @@ from optbench.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from optbench.records import KernelReport
 
 
 class Precision(Enum):
@@ -48,6 +51,7 @@ def load_module(
     """
     import torch
     import transformers
+    from safetensors import SafetensorError
 
     torch.set_num_threads(options.threads)
     if device != "cpu" and not torch.cuda.is_available():
@@ -66,7 +70,7 @@ def load_module(
             weights_only=True,
             **chosen,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise DataError(f"{artifact.directory} cannot be loaded by PyTorch: {error}") from error
     require_all_weights(artifact.directory, options.model_class, loading["missing_keys"])
     module = module.eval().to(device)
@@ -125,12 +129,13 @@ class TorchSession:
             self._torch.cuda.synchronize()
 
     def settings(self) -> dict[str, Any]:
-        """Threads as read back, precision, attention implementation, waiting."""
+        """Threads as read back, precision, attention implementation, quantized layers, waiting."""
         return {
             "threads": self._torch.get_num_threads(),
             "precision": str(self._model.dtype).removeprefix("torch."),
             "autocast": "bfloat16" if self._autocast else None,
             "attention": self._model.config._attn_implementation,
+            "quantized": torch_weights.quantized(self._model),
             "device": str(self._model.device),
             "inference_mode": self._torch.is_inference_mode_enabled(),
             "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
@@ -138,5 +143,10 @@ class TorchSession:
 
     def weights_bytes(self) -> int:
         """Bytes of parameters and persistent buffers; a shared tensor counts once."""
-        state = self._model.state_dict().values()
-        return sum({tensor.data_ptr(): tensor.nbytes for tensor in state}.values())
+        return torch_weights.size_bytes(self._model)
+
+    def kernels(self, feed: Mapping[str, NDArray[np.generic]]) -> KernelReport:
+        """What runs in integers while `feed` is answered, by the profiler."""
+        bound = self.bind(feed)
+        compiled = self._call is not self._model
+        return torch_kernels.report(self._model, lambda: self.forward(bound), compiled)

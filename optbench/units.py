@@ -66,3 +66,8 @@ def three_digits(value: float) -> str:
     if abs(value) >= 0.1:
         return f"{value:.3f}"
     return f"{value:.3g}"
+
+
+def to_milliseconds(seconds: float | None) -> float | None:
+    """Seconds in milliseconds, for readers of the former Optimum body."""
+    return None if seconds is None else seconds * 1e3

@@ -35,6 +35,9 @@ def judge(result: RunResult, gates: GatesConfig, max_failed_share: float = 1.0) 
 def candidate_name(result: RunResult) -> str:
     """The candidate in words, such as 'the candidate, onnxruntime,'."""
     candidate = result.variants["candidate"]
+    plain = {"", candidate.backend, f"{candidate.backend} {candidate.quantization}"}
+    if candidate.label not in plain:
+        return f"the candidate, {candidate.label},"
     if candidate.quantization == "none":
         return f"the candidate, {candidate.backend},"
     return f"the candidate, {candidate.backend} with {candidate.quantization} quantization,"

@@ -55,7 +55,11 @@ class Memory:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Seconds and memory on the way from an empty process to the first answer."""
+    """Seconds and memory on the way from an empty process to the first answer.
+
+    compile_seconds: how much of the first call was compiling; null where nothing is compiled.
+    compiled_before: whether the compiled code was found in a cache. cautions: see Backend.cautions.
+    """
 
     import_seconds: float
     load_seconds: float
@@ -63,6 +67,9 @@ class LoadReport:
     memory: Memory
     settings: dict[str, Any]
     weights_bytes: int | None
+    compile_seconds: float | None = None
+    compiled_before: bool = False
+    cautions: tuple[str, ...] = ()
 
 
 class VariantHost:
@@ -90,11 +97,10 @@ class VariantHost:
         self._bound = [session.bind(feed) for feed in load_table(assignment.feeds)]
         peak_loading = memory_bytes("VmHWM")
         reset = forget_peak_memory()
-        called = time.perf_counter()
-        session.forward(self._bound[0])
-        session.synchronize()
-        first_call_seconds = time.perf_counter() - called
         self._session = session
+        first_call_seconds = self._call_seconds()
+        compiles = assignment.backend.compiles
+        compile_seconds = max(0.0, first_call_seconds - self._call_seconds()) if compiles else None
         return LoadReport(
             import_seconds=imported - start,
             load_seconds=loaded - loading,
@@ -102,7 +108,21 @@ class VariantHost:
             memory=Memory(after_import, after_load, peak_loading, reset),
             settings={**session.settings(), "nice": niceness()},
             weights_bytes=session.weights_bytes(),
+            compile_seconds=compile_seconds,
+            compiled_before=assignment.backend.compiled_before(session),
+            cautions=tuple(self.cautions()),
         )
+
+    def _call_seconds(self) -> float:
+        session = self._loaded()
+        called = time.perf_counter()
+        session.forward(self._bound[0])
+        session.synchronize()
+        return time.perf_counter() - called
+
+    def cautions(self) -> list[str]:
+        """What went otherwise than asked so far, as the runtime tells it."""
+        return self._assignment.backend.cautions(self._loaded())
 
     def warm_up(self, rule: WarmupRule) -> list[int]:
         """Call until the median of the last calls settles; wall nanoseconds of each call."""
@@ -300,6 +320,11 @@ class RemoteWorker:
         """See VariantHost.kernels."""
         report: KernelReport | None = self.child.call("kernels", timeout=self._timeout)
         return report
+
+    def cautions(self) -> list[str]:
+        """See VariantHost.cautions."""
+        found: list[str] = self.child.call("cautions", timeout=self._timeout)
+        return found
 
     def close(self) -> None:
         """End the process."""

@@ -1,6 +1,7 @@
 """Shared fixtures: tiny seeded models made on the spot, rows to judge them on, a private cache."""
 
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -181,6 +182,33 @@ def tiny_regressor(tmp_path_factory):
     return build_model(tmp_path_factory.mktemp("models") / "regressor", ("SCORE",))
 
 
+@pytest.fixture(scope="session")
+def tiny_onnx(tmp_path_factory):
+    """A directory with model.onnx: tokens [batch, length] int64, two matrix products, logits."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    sizes = {"embeddings": (12, 32), "first": (32, 64), "second": (64, 8)}
+    values = {name: rng.normal(size=size).astype(np.float32) for name, size in sizes.items()}
+    nodes = [
+        helper.make_node("Gather", ["embeddings", "input_ids"], ["a"], "/embed"),
+        helper.make_node("MatMul", ["a", "first"], ["b"], "/layer.0/MatMul"),
+        helper.make_node("Relu", ["b"], ["c"], "/layer.0/Relu"),
+        helper.make_node("MatMul", ["c", "second"], ["logits"], "/layer.1/MatMul"),
+    ]
+    inputs = [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "length"])]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "length", 8])]
+    weights = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    directory = tmp_path_factory.mktemp("onnx") / "tiny"
+    directory.mkdir()
+    onnx.save(model, directory / "model.onnx")
+    return directory
+
+
 @pytest.fixture
 def rows_file(tmp_path):
     """Forty labelled rows of made-up text."""
@@ -196,7 +224,134 @@ def write_rows(path: Path, count: int) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def made_run():
+    """Makes the result of a run whose candidate is `speedup` times as fast; fields can be replaced."""
+    from optbench import records
+
+    def variant(backend, quantization, mean, size):
+        percentiles = [records.Percentile(q, mean * (1 + q)) for q in (0.5, 0.9, 0.95, 0.99)]
+        percentiles.append(records.Percentile(0.999, None, reason="needs 2,000 more calls"))
+        return records.VariantResult(
+            backend,
+            quantization,
+            "default",
+            2,
+            artifact=records.ArtifactRecord("somewhere", "onnx", backend, size),
+            cold_start=records.ColdStart(1.0, 0.5, 0.25, peak_memory_bytes=10 * size),
+            latency=records.Latency(100, mean, 0.001, mean / 2, 2 * mean, percentiles, 2 * mean),
+            throughput=records.Throughput(records.Estimate(1 / mean), 1 / mean, 10.0),
+        )
+
+    def make(batch=1, length=32, quantization="dynamic", speedup=2.0, spread=0.01, replicates=10, **changes):
+        signs = [spread if number % 2 else -spread for number in range(replicates)]
+        thetas = [math.log(speedup) + sign for sign in signs]
+        estimate = records.Estimate(speedup, records.Interval(0.99 * speedup, 1.01 * speedup))
+        accuracy = records.MetricResult(
+            "accuracy", True, 0.9, 0.89, records.Estimate(-0.01, records.Interval(-0.02, 0.005))
+        )
+        sides = {
+            "baseline": {"backend": "pytorch", "quantization": "none"},
+            "candidate": {"backend": "onnxruntime", "quantization": quantization},
+        }
+        config = {"model": {"path": "tiny"}, "chosen": sides, "batch_size": batch, "input_length": length}
+        made = records.RunResult(
+            optbench_version="0",
+            status="ok",
+            started_at="2026-01-01T00:00:00+00:00",
+            command=[],
+            config={**config, "quantization": {"kind": quantization}},
+            config_hash=f"{quantization}-{batch}-{length}",
+            environment={"machine": "m1", "versions": {"torch": "2.0", "numpy": "2.1"}},
+            variants={
+                "baseline": variant("pytorch", "none", 0.010, 5_000_000),
+                "candidate": variant("onnxruntime", quantization, 0.010 / speedup, 2_000_000),
+            },
+            timing=records.TimingRecord(
+                "latency",
+                1,
+                batch,
+                length,
+                "random",
+                0,
+                replicates,
+                "fork",
+                "runtime",
+                {},
+                "precision",
+                1.0,
+                1.0,
+            ),
+            comparisons={
+                "candidate": records.Comparison(
+                    estimate,
+                    records.Estimate(1.5),
+                    size_ratio=0.4,
+                    replicate_log_ratios=thetas,
+                    replicate_cpu_log_ratios=thetas,
+                )
+            },
+            quality=records.QualityResult(
+                200, [accuracy], records.Estimate(0.975, records.Interval(0.95, 0.99)), 4, 2
+            ),
+            trust=records.Trust("good", [], []),
+        )
+        return records.replace(made, **changes)
+
+    return make
+
+
+@pytest.fixture
+def write_run():
+    """Writes a result and the overrides that made it into a run directory, as a sweep leaves them."""
+    from optbench.records import write_result
+
+    def write(directory, result=None, overrides=()):
+        (directory / ".hydra").mkdir(parents=True)
+        (directory / ".hydra" / "overrides.yaml").write_text("".join(f"- {item}\n" for item in overrides))
+        (directory / "optbench.log").write_text("")
+        if result is not None:
+            write_result(directory, result)
+        return directory
+
+    return write
+
+
 def pytest_configure(config):
     """Nothing in the tests may wait for a hub."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="optbench-test-modules-")
+
+
+@pytest.fixture
+def torch_load():
+    """Load a checkpoint with a PyTorch backend; the modes that sessions enter are left in the end."""
+    from optbench.components import Artifact, LoadOptions, WaitPolicy
+
+    sessions = []
+
+    def load(
+        backend, directory, quantization=None, threads=1, model_class="AutoModelForSequenceClassification"
+    ):
+        artifact = Artifact(directory, "transformers", "0" * 64, 1)
+        model_class = "AutoModelForSequenceClassification"
+        options = LoadOptions(1, WaitPolicy.runtime, "default", model_class, quantization=quantization)
+        sessions.append(backend.load(artifact, options))
+        return sessions[-1]
+
+    yield load
+    while sessions:
+        leave_modes(sessions.pop())
+
+
+@pytest.fixture
+def leave_torch_modes():
+    """Leave the modes that a PyTorch session entered for good; the last session first."""
+    return leave_modes
+
+
+def leave_modes(session):
+    """Leave the modes that a PyTorch session entered for good; the last session first."""
+    if session._autocast:
+        session._casting.__exit__(None, None, None)
+    session._guard.__exit__(None, None, None)

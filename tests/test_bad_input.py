@@ -26,7 +26,7 @@ def run(arguments, capfd):
 
 # Command line, and what its message must contain. None of these reads a model or a dataset.
 CONFIG_MISTAKES = [
-    (["quant=static"], ["quant=static is not available in this version", "quant=dynamic"]),
+    (["quant=static", "quantization.calibration.num_samples=0"], ["calibration.num_samples must be >= 1"]),
     (["quant=dynamik"], ["quant/dynamik", "dynamic"]),
     (["bakend=onnxruntime"], ["bakend", "backend"]),
     (["batch_siz=1"], ["batch_siz", "Did you mean", "batch_size"]),
@@ -40,6 +40,7 @@ CONFIG_MISTAKES = [
     (["baseline.threads=0"], ["baseline.threads must be >= 1"]),
     (["batch_sizes=[1,8]"], ["-m sweep=grid", "batch_size="]),
     (["input_lengths=[16]"], ["-m sweep=grid", "input_length="]),
+    (["resume=nowhere"], ["resume must be the directory of an earlier sweep, got nowhere"]),
     (["sweep=grid"], ["add -m"]),
     (["-m", "sweep=grid", "batch_sizes=[]"], ["needs its points", "batch_sizes"]),
     (["measure.precision=0"], ["measure.precision must lie between 0 and 1"]),

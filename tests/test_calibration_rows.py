@@ -96,11 +96,11 @@ def splits(tmp_path):
     return tmp_path
 
 
-def opened(model, splits, task=None, max_samples=None, **settings):
+def opened(model, splits, task=None, max_samples=None, skip=0, **settings):
     files = {"test": "test.jsonl", "train": "train.jsonl"}
     dataset = LabelledDataset(path=str(splits), files=files, data_keys=DataKeys("text"), **settings)
     host = ExampleHost(task or TextClassification(), dataset, read_spec(model), seed=3)
-    host.open(max_samples, None)
+    host.open(max_samples, None, skip)
     return host
 
 
@@ -139,6 +139,22 @@ def test_a_split_that_is_evaluated_whole_cannot_calibrate(bare_model, splits, tm
     host = opened(bare_model, splits, calibration_split=split)
     with pytest.raises(ConfigError, match=r"dataset.calibration_split must name a split other than test"):
         host.write_calibration(tmp_path / "rows.npz", 8)
+
+
+def test_skipped_rows_are_those_an_evaluation_of_as_many_has_seen_and_may_calibrate(
+    bare_model, splits, tmp_path
+):
+    screened = opened(bare_model, splits, max_samples=20)
+    confirmed = opened(bare_model, splits, skip=20)
+    seen, untouched = (host._opened().texts() for host in (screened, confirmed))
+    assert (len(seen), len(untouched)) == (20, 40)
+    assert sorted(seen + untouched) == sorted(texts_of(60))
+    assert confirmed.write_calibration(tmp_path / "rows.npz", 100).rows == 20
+
+
+def test_skipping_all_rows_is_refused(bare_model, splits):
+    with pytest.raises(ConfigError, match=r"skip_samples must leave rows to evaluate, got 60 of the 60"):
+        opened(bare_model, splits, skip=60)
 
 
 def test_one_file_under_two_names_is_recognized(bare_model, splits, tmp_path):

@@ -1,6 +1,8 @@
 """The config tree: every part is found, every problem is told with its full key."""
 
 from dataclasses import dataclass, field
+from enum import Enum
+from typing import ClassVar
 
 import pytest
 
@@ -64,3 +66,24 @@ def test_a_registered_component_knows_its_name():
 
     assert component_name(Registered()) == "leafy"
     assert component_name(Leaf()) == "Leaf"
+
+
+class Speed(Enum):
+    usual = "usual"
+    extra = "very fast"
+
+
+def test_a_label_tells_what_is_not_as_usual():
+    @register("test_group", "labelled")
+    @dataclass
+    class Labelled(Component):
+        speed: Speed = Speed.usual
+        careful: bool = False
+        width: bool | None = None
+        silent: int = 0
+
+        label_fields: ClassVar = {"speed": "{}", "careful": "careful", "width": "width={}"}
+
+    assert Labelled(silent=3).label() == "labelled"
+    changed = Labelled(Speed.extra, careful=True, width=False)
+    assert changed.label() == "labelled very fast careful width=false"

@@ -9,11 +9,11 @@ from onnx import TensorProto, helper, numpy_helper
 from optbench.backends.fake import Fake
 from optbench.backends.onnxruntime import OnnxRuntime
 from optbench.components import ModelSpec
-from optbench.errors import DataError, Unsupported
-from optbench.quantizations import dynamic
-from optbench.quantizations.dynamic import DOT_PRODUCT_FLAGS, DynamicQuantization, WeightType
+from optbench.errors import DataError
+from optbench.onnx_graphs import integers
+from optbench.onnx_graphs.integers import DOT_PRODUCT_FLAGS, WeightType
+from optbench.quantizations.dynamic import DynamicQuantization
 from optbench.quantizations.none import NoQuantization
-from optbench.quantizations.static import StaticQuantization
 
 WIDTH = 8
 NODES = ["/layer.0/MatMul", "/layer.0/Add", "/layer.1/MatMul"]
@@ -80,26 +80,26 @@ def scales(graph):
 
 @pytest.mark.parametrize("flag", sorted(DOT_PRODUCT_FLAGS))
 def test_a_cpu_with_dot_product_instructions_gets_signed_weights(monkeypatch, flag):
-    monkeypatch.setattr(dynamic, "isa_flags", lambda: frozenset({"avx2", flag}))
+    monkeypatch.setattr(integers, "isa_flags", lambda: frozenset({"avx2", flag}))
     assert DynamicQuantization().chosen_weight_type() is WeightType.int8
 
 
 @pytest.mark.parametrize("flags", [set(), {"avx2", "fma", "avx512f", "avx512bw"}, {"neon", "asimd"}])
 def test_a_cpu_without_them_gets_unsigned_weights(monkeypatch, flags):
-    monkeypatch.setattr(dynamic, "isa_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(integers, "isa_flags", lambda: frozenset(flags))
     assert DynamicQuantization().chosen_weight_type() is WeightType.uint8
 
 
 @pytest.mark.parametrize("given", [WeightType.int8, WeightType.uint8])
 def test_a_weight_type_that_is_given_holds_on_every_cpu(monkeypatch, given):
     for flags in ({"avx512_vnni"}, set()):
-        monkeypatch.setattr(dynamic, "isa_flags", lambda flags=flags: frozenset(flags))
+        monkeypatch.setattr(integers, "isa_flags", lambda flags=flags: frozenset(flags))
         assert DynamicQuantization(weight_type=given).chosen_weight_type() is given
 
 
 def test_the_recipe_names_the_weight_type_as_chosen(monkeypatch):
     for flags, chosen in (({"avx_vnni"}, "int8"), (set(), "uint8")):
-        monkeypatch.setattr(dynamic, "isa_flags", lambda flags=flags: frozenset(flags))
+        monkeypatch.setattr(integers, "isa_flags", lambda flags=flags: frozenset(flags))
         assert DynamicQuantization().recipe() == {
             "approach": "dynamic",
             "operators_to_quantize": [],
@@ -107,6 +107,7 @@ def test_the_recipe_names_the_weight_type_as_chosen(monkeypatch):
             "per_channel": True,
             "reduce_range": False,
             "weight_type": chosen,
+            "weight_symmetric": chosen == "int8",
         }
 
 
@@ -216,10 +217,48 @@ def test_no_quantization_has_no_recipe_and_nothing_to_apply(tmp_path):
         none.apply(tmp_path, tmp_path, [])
 
 
-def test_static_quantization_is_refused_until_it_is_built(tmp_path):
-    static = StaticQuantization()
-    assert static.recipe() is None
-    assert "quant=dynamic" in static.supports(spec(tmp_path), OnnxRuntime())
-    assert len(static.problems()) == 1
-    with pytest.raises(Unsupported, match="not available in this version"):
-        static.apply(tmp_path, tmp_path, [])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_the_zero_of_weights_is_in_the_middle_only_if_asked(source, quantize, symmetric):
+    model = onnx.load(source / "model.onnx")
+    for item in model.graph.initializer:
+        item.CopyFrom(numpy_helper.from_array(np.abs(numpy_helper.to_array(item)), item.name))
+    onnx.save(model, source / "model.onnx")
+    details, graph = quantize(weight_type=WeightType.uint8, per_channel=False, weight_symmetric=symmetric)
+    assert details["weight_symmetric"] is symmetric
+    zeros = [numpy_helper.to_array(item) for item in graph.initializer if item.name.endswith("_zero_point")]
+    assert [int(zero) in (127, 128) for zero in zeros] == [symmetric, symmetric]
+
+
+def test_a_group_is_excluded_by_its_name_and_counted(quantize):
+    details, graph = quantize(node_exclusion=["first_layer", "*/Add"])
+    assert operators(graph).count("MatMul") == operators(graph).count("MatMulInteger") == 1
+    assert details["node_exclusion_matched"] == {"first_layer": 1, "*/Add": 1}
+    assert details["node_exclusion_quantizable"] == {"first_layer": 1, "*/Add": 0}
+
+
+def test_a_group_that_the_graph_lacks_is_refused_with_all_groups(quantize):
+    with pytest.raises(DataError, match=r"group 'gelu' matches none .* groups are layernorm, gelu, residual"):
+        quantize(node_exclusion=["gelu"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "settings", "said"),
+    [
+        ({"avx2"}, {"weight_type": WeightType.int8}, True),
+        ({"avx2"}, {"weight_type": WeightType.int8, "reduce_range": True}, False),
+        ({"avx2"}, {"weight_type": WeightType.uint8}, False),
+        ({"avx2"}, {}, False),
+        ({"avx2", "avx512_vnni"}, {"weight_type": WeightType.int8}, False),
+    ],
+)
+def test_weights_that_saturate_on_this_cpu_are_cautioned(monkeypatch, flags, settings, said):
+    monkeypatch.setattr(integers, "isa_flags", lambda: frozenset(flags))
+    cautions = DynamicQuantization(**settings).cautions()
+    assert len(cautions) == said
+    assert all("quantization.reduce_range=true" in caution for caution in cautions)
+
+
+def test_a_file_that_is_no_onnx_model_is_refused(source, quantize):
+    (source / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(DataError, match=r"model\.onnx cannot be read as an ONNX model"):
+        quantize()

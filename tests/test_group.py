@@ -90,6 +90,13 @@ def test_counters_are_added_and_all_are_closed():
     assert all(process.closed for process in processes)
 
 
+def test_what_the_processes_caution_against_is_said_once():
+    one, two = Process(), Process()
+    one.cautions = lambda: ["a", "b"]
+    two.cautions = lambda: ["b", "c"]
+    assert WorkerGroup([one, two]).cautions() == ["a", "b", "c"]
+
+
 def test_if_one_does_not_come_up_the_others_are_closed():
     made = []
 

@@ -18,9 +18,11 @@ from optbench.hooks import (
     Session,
     directory_problems,
     hydra_message,
+    keep_plan,
     leave,
     point_title,
     print_problems,
+    resume_problems,
     single_run_problems,
     sweep_axes,
     sweep_exit_code,
@@ -28,6 +30,8 @@ from optbench.hooks import (
     to_config,
 )
 from optbench.records import RunResult, write_result
+from optbench.summary import summarise
+from optbench.walk import read_plan
 
 
 @pytest.fixture(autouse=True)
@@ -346,3 +350,53 @@ def test_a_run_config_is_made_of_a_structured_config():
     structured = OmegaConf.structured(RunConfig)
     with pytest.raises(ConfigError, match="must be set"):
         to_config(structured)
+
+
+def grid(directory, *overrides, sampler="optuna.samplers.GridSampler"):
+    """The part of a composed config that a sweep's plan is made of."""
+    sweeper = {"params": None, "sampler": {"_target_": sampler}}
+    parts = {"sweep": {"dir": str(directory)}, "sweeper": sweeper, "overrides": {"task": list(overrides)}}
+    return OmegaConf.create({"hydra": parts})
+
+
+def test_a_grid_writes_down_its_points_and_a_search_cannot(tmp_path):
+    keep_plan(grid(tmp_path / "grid", "quant=none,dynamic", "seed=1"))
+    assert read_plan(str(tmp_path / "grid")).axes == {"quant": ["none", "dynamic"], "seed": ["1"]}
+    keep_plan(grid(tmp_path / "search", "quant=none,dynamic", sampler="optuna.samplers.TPESampler"))
+    assert not (tmp_path / "search").exists()
+    (tmp_path / "file").write_text("")
+    keep_plan(grid(tmp_path / "file" / "x", "quant=none"))
+
+
+def test_the_end_of_a_sweep_prints_and_writes_its_table(tmp_path, capsys):
+    point(tmp_path, 0, "failed")
+    summarise(tmp_path)
+    shown = capsys.readouterr()
+    assert "1 point: 1 failed" in shown.out
+    assert (tmp_path / "results.csv").is_file()
+    assert shown.err.startswith(f"Written: {tmp_path}/")
+
+
+def test_a_quiet_sweep_writes_its_table_only(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("OPTBENCH_VERBOSITY", "quiet")
+    point(tmp_path, 0, "failed")
+    summarise(tmp_path)
+    assert capsys.readouterr().out == ""
+    assert (tmp_path / "results.json").is_file()
+
+
+def test_a_table_that_cannot_be_made_costs_a_sweep_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Session, "sweeping", True)
+    point(tmp_path, 0, "ok")
+    (tmp_path / "results.json").mkdir()
+    RunHooks().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    assert Session.exit_code == 0
+    assert f"their results lie in {tmp_path}" in capsys.readouterr().err
+
+
+def test_a_sweep_must_not_overwrite_the_one_it_resumes(tmp_path):
+    config = OmegaConf.create({"resume": str(tmp_path / "x" / "..")})
+    (problem,) = resume_problems(config, tmp_path)
+    assert "must not be the directory of the new sweep" in problem
+    assert resume_problems(config, tmp_path / "new") == []
+    assert resume_problems(OmegaConf.create({"resume": None}), tmp_path) == []

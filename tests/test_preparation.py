@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from optbench import artifacts, preparation
-from optbench.errors import DataError, WorkerError
+from optbench.errors import DataError
 from optbench.preparation import Preparer
 from optbench.process import start
 from optbench.quantizations.dynamic import DynamicQuantization
@@ -66,7 +66,7 @@ def test_a_step_runs_in_a_process_of_its_own_which_ends_with_it(tmp_path, monkey
 
     monkeypatch.setattr(artifacts, "start", start_and_note)
     task = (tmp_path, tmp_path / "target", DynamicQuantization(), None)
-    with pytest.raises(WorkerError, match=r"quantize failed: FileNotFoundError.*model\.onnx"):
+    with pytest.raises(DataError, match=r"model\.onnx cannot be read as an ONNX model: .*No such file"):
         artifacts.run_apart(tmp_path / "log", "quantize", "quantize", *task)
     (child,) = started
     assert child.pid != os.getpid()

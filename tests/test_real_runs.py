@@ -134,6 +134,34 @@ def test_two_optimized_variants_and_a_given_directory(place):
     assert candidate.runtime["graph_level"] == "none"
 
 
+def test_openvino_answers_like_pytorch_and_its_directory_can_be_given(place):
+    plain = run(place, "backend=openvino", "quant=none")
+    assert (plain.quality.broken, plain.quality.fixed) == (0, 0)
+    assert plain.variants["candidate"].runtime["precision"] == "float32"
+    assert plain.timing.start == "fork"
+    small = run(place, "backend=openvino", "quant=nncf", "quantization.num_samples=30")
+    assert small.quality.agreement.value > 0.98
+    assert small.comparison.size_ratio < 0.4
+    artifact = small.variants["candidate"].artifact
+    assert artifact.format == "openvino"
+    assert artifact.details["calibration_rows"] == 30
+    given = run(
+        place,
+        "baseline=openvino",
+        "backend=openvino",
+        "quant=none",
+        "quality=none",
+        f"artifact={artifact.path}",
+    )
+    assert given.variants["candidate"].artifact.sha256 == artifact.sha256
+
+
+def test_compressed_weights_answer_like_the_baseline(place):
+    result = run(place, "baseline=openvino", "backend=openvino", "quant=nncf_weights")
+    assert result.quality.agreement.value > 0.99
+    assert result.variants["candidate"].artifact.details["elements"]["u8"] > 1_000_000
+
+
 def test_forked_and_fresh_workers_answer_alike(place):
     arguments = ["baseline=onnxruntime", "quality.max_eval_samples=100"]
     forked = run(place, *arguments)
@@ -212,6 +240,44 @@ def test_a_checkpoint_without_a_trained_head_is_refused(place, capfd):
     assert "which would be random" in capfd.readouterr().err
     assert main([*QUICK, *arguments, "baseline=onnxruntime"]) == 2
     assert "which would be random" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "label", "smaller"),
+    [
+        (["backend=torch_compile", "quant=none"], "torch_compile", False),
+        (["backend=torch_compile", "quant=torchao"], "torch_compile torchao", True),
+        (["backend=pytorch", "quant=torch_dynamic"], "pytorch torch_dynamic", True),
+        (["backend=pytorch", "quant=none", "backend.autocast=true"], "pytorch autocast", False),
+    ],
+)
+def test_other_ways_to_run_pytorch_answer_nearly_alike(place, arguments, label, smaller):
+    result = run(place, *arguments, "quality.max_eval_samples=200", "threads=1")
+    found = result.variants["candidate"]
+    assert found.label == label
+    assert result.quality.agreement.value > 0.97
+    assert (result.comparison.size_ratio < 0.6) == smaller
+    assert result.notes == ["the dataset does not name its labels; taken as 0 = NEGATIVE, 1 = POSITIVE"]
+    compiles = "torch_compile" in label
+    assert (found.cold_start.compile_seconds is not None) == compiles
+    assert result.variants["baseline"].cold_start.compile_seconds is None
+    if compiles:
+        assert found.runtime["compiled"]["graphs"] == 1
+        assert result.timing.start == "fork"
+
+
+def test_both_sides_can_be_pytorch_of_another_kind(place):
+    result = run(
+        place,
+        "baseline=torch_compile",
+        "backend=pytorch",
+        "quant=torch_dynamic",
+        "baseline.backend.precision=bfloat16",
+        "quality=none",
+    )
+    assert result.variants["baseline"].label == "torch_compile bfloat16"
+    assert result.variants["baseline"].cold_start.compile_seconds > 0
+    assert result.variants["candidate"].runtime["quantized"]["quantized"] == 26
 
 
 @needs_assets

@@ -266,6 +266,19 @@ def test_an_unquantized_variant_is_labelled_by_its_runtime():
     assert label(RESULT.variants["candidate"]) == "onnxruntime dynamic"
 
 
+def test_a_variant_is_called_by_its_own_label():
+    assert label(replace(RESULT.variants["baseline"], label="pytorch bfloat16")) == "pytorch bfloat16"
+
+
+@pytest.mark.parametrize(("before", "told"), [(False, "40.0 s"), (True, "40.0 s (cached)")])
+def test_time_spent_compiling_is_told_where_something_compiles(before, told):
+    assert "  of which compiling" not in shown(RESULT)
+    compiled = replace(RESULT.variants["candidate"].cold_start, compile_seconds=40.0, compiled_before=before)
+    lines = shown(change(RESULT, "candidate", cold_start=compiled)).splitlines()
+    [line] = [line for line in lines if "of which compiling" in line]
+    assert line.split("compiling")[1].strip() == told
+
+
 def test_a_quotient_of_something_missing_is_empty():
     assert quotient(None, 1.0) == quotient(1.0, None) == quotient(1.0, 0.0) == ""
     assert quotient(3.0, 2.0) == "1.50x"

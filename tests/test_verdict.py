@@ -14,6 +14,7 @@ from optbench.records import (
     QualityResult,
     RunResult,
     VariantResult,
+    replace,
 )
 from optbench.verdict import candidate_name, change, judge, quality, size, speed
 
@@ -119,6 +120,13 @@ def test_an_unquantized_candidate_is_called_by_its_runtime():
     plain = {"baseline": variant("pytorch", "none"), "candidate": variant(quantization="none")}
     assert "onnxruntime" in candidate_name(result(variants=plain))
     assert "quantization" not in candidate_name(result(variants=plain))
+
+
+def test_the_candidate_is_named_with_what_is_not_as_usual():
+    usual = replace(variant(), label="onnxruntime dynamic")
+    assert candidate_name(result(variants={"candidate": usual})) == candidate_name(result())
+    half = replace(variant("pytorch", "none"), label="pytorch bfloat16")
+    assert candidate_name(result(variants={"candidate": half})) == "the candidate, pytorch bfloat16,"
 
 
 @pytest.mark.parametrize(

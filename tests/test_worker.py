@@ -179,6 +179,37 @@ def test_the_memory_on_the_way_is_told(tmp_path):
     assert memory.reset in (True, False)
 
 
+@dataclass
+class Compiling(Notebook):
+    """A runtime whose first call compiles."""
+
+    compiles: ClassVar[bool] = True
+
+    def compiled_before(self, session):
+        return len(session.forwarded) == 2
+
+    def cautions(self, session):
+        return [f"{len(session.forwarded)} calls"]
+
+
+def test_compiling_is_what_the_first_call_takes_longer_than_the_second(tmp_path, monkeypatch):
+    clock = types.SimpleNamespace(perf_counter=iter([0, 2, 10, 13, 20, 25, 30, 32]).__next__)
+    monkeypatch.setattr(worker, "time", clock)
+    made = host_of(Compiling(), tmp_path)
+    report = made.load()
+    assert (report.first_call_seconds, report.compile_seconds) == (5, 3)
+    assert report.compiled_before
+    assert report.cautions == ("2 calls",)
+    assert inputs(made._session) == [7, 7]
+    made._session.forward(made._bound[1])
+    assert made.cautions() == ["3 calls"]
+
+
+def test_without_compiling_there_is_no_second_call_and_nothing_to_caution(host, tmp_path):
+    report = host_of(Notebook(), tmp_path).load()
+    assert (report.compile_seconds, report.compiled_before, report.cautions) == (None, False, ())
+
+
 def test_a_block_holds_the_differences_of_the_clock_in_call_order(host, monkeypatch):
     use_clock(monkeypatch, [0, 500, 1000, 1250, 2000, 2100], cpu=[5, 100, 850], started=77)
     block = host.time_block(0, settling=1, counted=2)
@@ -352,12 +383,14 @@ def test_the_stand_in_passes_requests_on_with_the_timeout():
     assert remote.warm_up(rule) == "answer to warm_up"
     assert remote.time_block(1, 2, 3) == "answer to time_block"
     assert remote.settle(4) == "answer to settle"
+    assert remote.cautions() == "answer to cautions"
     assert child.asked == [
         ("ready", 9.0),
         ("load", 9.0),
         ("warm_up", rule, 9.0),
         ("time_block", 1, 2, 3, 9.0),
         ("settle", 4, 9.0),
+        ("cautions", 9.0),
     ]
     remote.close()
     assert child.closed

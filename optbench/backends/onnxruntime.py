@@ -51,6 +51,7 @@ class OnnxRuntime(Backend):
     artifact_formats: ClassVar[tuple[str, ...]] = ("onnx",)
     imports: ClassVar[tuple[str, ...]] = ("onnxruntime",)
     can_generate: ClassVar[bool] = True
+    has_integer_operators: ClassVar[bool] = True
 
     def problems(self) -> list[str]:
         """Opset and level out of range."""

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import fnmatch
 import glob
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from optbench.components import Backend, ModelSpec, Quantization, register, wrong_format
-from optbench.environment import isa_flags
-from optbench.errors import DataError
+from optbench.onnx_graphs.exclusion import exclude, require_operators
+from optbench.onnx_graphs.files import load_named, save_model, scratch
+from optbench.onnx_graphs.integers import WeightType, saturation, weight_type_for_cpu
+from optbench.onnx_graphs.nodes import NodeIndex
 
 if TYPE_CHECKING:
     from optbench.components import Feed
 
-DOT_PRODUCT_FLAGS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
-"""Instructions that multiply u8 by s8 into 32 bits without saturating in 16."""
-
-
-class WeightType(Enum):
-    """Integer type of the weights; auto asks the CPU."""
-
-    auto = "auto"
-    int8 = "int8"
-    uint8 = "uint8"
+OPERATORS = frozenset({"MatMul", "Gather", "Conv", "Attention", "LSTM", "EmbedLayerNormalization"})
+"""Operators with weights that onnxruntime quantizes dynamically (its registry.py, version 1.32)."""
 
 
 @register("quant", "dynamic")
@@ -36,9 +28,12 @@ class DynamicQuantization(Quantization):
 
     operators_to_quantize: ONNX operator types such as ['MatMul', 'Gather']; empty means all that the
         runtime can quantize.
-    node_exclusion: names or glob patterns of nodes that stay in floating point.
+    node_exclusion: groups (layernorm, gelu, residual, gather, softmax, attention, first_layer,
+        last_layer), names, or glob patterns of nodes that stay in floating point.
     per_channel: one scale per output channel; better answers at the same speed.
     reduce_range: 7-bit weights, against saturation on CPUs without dot-product instructions.
+    weight_symmetric: zero is in the middle of the weights' range; null: of int8, not of uint8. Activations
+        are always uint8, with their zero where it falls.
     """
 
     operators_to_quantize: list[str] = field(default_factory=list)
@@ -46,6 +41,7 @@ class DynamicQuantization(Quantization):
     per_channel: bool = True
     reduce_range: bool = False
     weight_type: WeightType = WeightType.auto
+    weight_symmetric: bool | None = None
 
     source_format: ClassVar[str | None] = "onnx"
     target_format: ClassVar[str | None] = "onnx"
@@ -56,14 +52,12 @@ class DynamicQuantization(Quantization):
         return wrong_format(self, "ONNX files", backend, "backend=onnxruntime")
 
     def chosen_weight_type(self) -> WeightType:
-        """The weight type for this CPU.
+        """The weight type, for this CPU if it is auto."""
+        return weight_type_for_cpu() if self.weight_type is WeightType.auto else self.weight_type
 
-        int8 where dot-product instructions exist; elsewhere uint8, because u8 x s8 products saturate in
-        16-bit lanes there (onnxruntime documentation, "Quantize ONNX models", section on U8S8).
-        """
-        if self.weight_type is not WeightType.auto:
-            return self.weight_type
-        return WeightType.int8 if DOT_PRODUCT_FLAGS & isa_flags() else WeightType.uint8
+    def cautions(self) -> list[str]:
+        """Weights that saturate on this CPU."""
+        return saturation(self.chosen_weight_type().value, self.reduce_range)
 
     def recipe(self) -> dict[str, Any] | None:
         """All that changes the file; the weight type as chosen."""
@@ -74,48 +68,53 @@ class DynamicQuantization(Quantization):
             "per_channel": self.per_channel,
             "reduce_range": self.reduce_range,
             "weight_type": self.chosen_weight_type().value,
+            "weight_symmetric": self.symmetric_weights(),
         }
 
     def excluding(self, nodes: Sequence[str]) -> DynamicQuantization:
         """More of `node_exclusion`."""
         return replace(self, node_exclusion=[*self.node_exclusion, *map(glob.escape, nodes)])
 
+    def symmetric_weights(self) -> bool:
+        """As set; else only signed weights have their zero in the middle."""
+        if self.weight_symmetric is not None:
+            return self.weight_symmetric
+        return self.chosen_weight_type() is WeightType.int8
+
     def apply(self, source: Path, target: Path, calibration: Sequence[Feed] = ()) -> dict[str, Any]:
         """Quantize source/model.onnx to target/model.onnx. Raises DataError on unmatched names."""
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        graph = onnx.load(str(source / "model.onnx"), load_external_data=False).graph
-        operators = {node.op_type for node in graph.node}
-        self._require_operators(operators)
-        excluded = self._excluded([node.name for node in graph.node])
-        int8 = self.chosen_weight_type() is WeightType.int8
-        quantize_dynamic(
-            source / "model.onnx",
-            target / "model.onnx",
-            op_types_to_quantize=self.operators_to_quantize or None,
-            per_channel=self.per_channel,
-            reduce_range=self.reduce_range,
-            weight_type=QuantType.QInt8 if int8 else QuantType.QUInt8,
-            nodes_to_exclude=excluded,
-        )
-        return {**(self.recipe() or {}), "nodes_excluded": len(excluded)}
-
-    def _require_operators(self, present: set[str]) -> None:
-        if unknown := sorted(set(self.operators_to_quantize) - present):
-            raise DataError(
-                f"quantization.operators_to_quantize names {', '.join(unknown)}, which the model's "
-                f"graph does not contain; it has {', '.join(sorted(present))}"
+        with scratch() as place:
+            model = load_named(source / "model.onnx")
+            require_operators(self.operators_to_quantize, model.graph)
+            excluded = exclude(model.graph, self.node_exclusion, self.quantizes)
+            save_model(model, place / "model.onnx")
+            int8 = self.chosen_weight_type() is WeightType.int8
+            quantize_dynamic(
+                place / "model.onnx",
+                place / "quantized.onnx",
+                op_types_to_quantize=self.operators_to_quantize or None,
+                per_channel=self.per_channel,
+                reduce_range=self.reduce_range,
+                weight_type=QuantType.QInt8 if int8 else QuantType.QUInt8,
+                nodes_to_exclude=excluded.names,
+                use_external_data_format=(place / "model.onnx_data").exists(),
+                extra_options={
+                    "WeightSymmetric": self.symmetric_weights(),
+                    # fused operators have no types for ONNX's shape inference
+                    "DefaultTensorType": onnx.TensorProto.FLOAT,
+                },
             )
+            save_model(onnx.load(str(place / "quantized.onnx")), target / "model.onnx")
+        return {**(self.recipe() or {}), **excluded.details()}
 
-    def _excluded(self, names: list[str]) -> list[str]:
-        excluded: set[str] = set()
-        for pattern in self.node_exclusion:
-            matched = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
-            if not matched:
-                raise DataError(
-                    f"quantization.node_exclusion pattern {pattern!r} matches none of the graph's "
-                    f"{len(names)} nodes, which are named like {names[len(names) // 2]!r}"
-                )
-            excluded.update(matched)
-        return sorted(excluded)
+    def quantizes(self, index: NodeIndex, number: int) -> bool:
+        """Whether a node would become integer: its operator is chosen and it has weights of its own."""
+        node = index.nodes[number]
+        if node.op_type not in (self.operators_to_quantize or OPERATORS) or node.op_type not in OPERATORS:
+            return False
+        if node.op_type == "Gather":
+            return node.input[0] in index.floats
+        return node.op_type not in ("MatMul", "Conv") or index.is_weighted(number)

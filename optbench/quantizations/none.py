@@ -17,6 +17,10 @@ class NoQuantization(Quantization):
         """Always possible."""
         return None
 
+    def label(self) -> str:
+        """Nothing to tell."""
+        return ""
+
     def recipe(self) -> dict[str, Any] | None:
         """Nothing to do."""
         return None

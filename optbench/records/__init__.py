@@ -7,6 +7,7 @@ Schema history
     1   first version
 """
 
+from optbench.records.aggregate import AGGREGATE_VERSION, Aggregate, Group, Point, Side, SweepPlan
 from optbench.records.answers import (
     DatasetRecord,
     Drift,
@@ -64,8 +65,10 @@ from optbench.records.values import (
 )
 
 __all__ = [
+    "AGGREGATE_VERSION",
     "RESULT_FILE",
     "SCHEMA_VERSION",
+    "Aggregate",
     "ArtifactRecord",
     "Capacity",
     "Choice",
@@ -79,6 +82,7 @@ __all__ = [
     "GateResult",
     "Generation",
     "Grade",
+    "Group",
     "GroupResult",
     "Interval",
     "KernelReport",
@@ -90,15 +94,18 @@ __all__ = [
     "Outcome",
     "Percentile",
     "PhaseLatency",
+    "Point",
     "Preparation",
     "QualityResult",
     "Record",
     "RecordType",
     "RunResult",
     "ServerResult",
+    "Side",
     "Signal",
     "Stage",
     "Status",
+    "SweepPlan",
     "Throughput",
     "TimingRecord",
     "Trust",

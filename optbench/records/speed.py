@@ -69,6 +69,8 @@ class Preparation(Record, frozen=True):
 class ColdStart(Record, frozen=True):
     """One freshly started process: imports, load, first call, and its resident memory on the way.
 
+    compile_seconds: how much of the first call was compiling, null where nothing is compiled; next to
+    nothing where the code was found in a cache (compiled_before).
     peak_memory_bytes: highest of all. peak_running_memory_bytes: highest once loaded; null where the
     kernel does not let a process forget the peak of loading.
     """
@@ -81,6 +83,8 @@ class ColdStart(Record, frozen=True):
     peak_memory_bytes: int | None = None
     peak_running_memory_bytes: int | None = None
     memory_reason: str | None = None
+    compile_seconds: float | None = None
+    compiled_before: bool = False
 
 
 class ArtifactRecord(Record, frozen=True):
@@ -114,7 +118,7 @@ class KernelReport(Record, frozen=True):
 
 
 class VariantResult(Record, frozen=True):
-    """Everything found out about one variant."""
+    """Everything found out about one variant. label: its runtime and quantization in a few words."""
 
     backend: str
     quantization: str
@@ -128,6 +132,7 @@ class VariantResult(Record, frozen=True):
     throughput: Throughput | None = None
     kernels: KernelReport | None = None
     generation: Generation | None = None
+    label: str = ""
 
 
 class TimingRecord(Record, frozen=True):

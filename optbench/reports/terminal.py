@@ -7,15 +7,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from optbench.measure.procedure import Progress
 from optbench.records import (
     Capacity,
+    ColdStart,
     GateResult,
     KernelReport,
     LoadPoint,
@@ -38,6 +39,9 @@ from optbench.units import (
     three_digits,
 )
 from optbench.verbosity import Verbosity, verbosity
+
+if TYPE_CHECKING:
+    from optbench.measure.procedure import Progress
 
 PIPE_WIDTH = 100
 SHOWN_OF_PHASES = (0.5, 0.95)
@@ -160,7 +164,9 @@ def plural(count: int) -> str:
 
 
 def label(variant: VariantResult) -> str:
-    """A variant in a few characters."""
+    """A variant in a few characters; results of earlier versions hold no label."""
+    if variant.label:
+        return variant.label
     return variant.backend if variant.quantization == "none" else f"{variant.backend} {variant.quantization}"
 
 
@@ -317,10 +323,20 @@ def footprint_rows(result: RunResult) -> list[Row]:
             for start in (one.cold_start, two.cold_start)
         ]
         rows.append(("cold start to first answer", *map(format_seconds, starts), quotient(*starts)))
+        if any(start.compile_seconds is not None for start in (one.cold_start, two.cold_start)):
+            compiling = map(compile_time, (one.cold_start, two.cold_start))
+            rows.append(("  of which compiling", *compiling, ""))
     kernels = [kernel_share(variant.kernels) for variant in (one, two)]
     if any(kernels):
         rows.append(("products in integers", *kernels, ""))
     return rows
+
+
+def compile_time(start: ColdStart) -> str:
+    """Seconds of compiling, and whether it was done before; empty where nothing is compiled."""
+    if start.compile_seconds is None:
+        return ""
+    return format_seconds(start.compile_seconds) + (" (cached)" if start.compiled_before else "")
 
 
 def kernel_share(kernels: KernelReport | None) -> str:

@@ -1,0 +1,1 @@
+"""What plug-ins that read or write ONNX files share: nodes and their groups, types, calibration, kernels."""

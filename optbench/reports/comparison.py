@@ -1,0 +1,176 @@
+"""Two runs against each other, for a terminal and for CI: rendering only."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from xml.etree import ElementTree
+
+from rich.console import Console
+
+from optbench.records.comparison import ComparedPoint, Difference, Judgement, Measure, RunComparison
+from optbench.records.values import Estimate
+from optbench.reports.plain import one_line, rich_table
+from optbench.reports.points import ratio_with_interval, wide_enough
+from optbench.reports.terminal import console, say
+from optbench.units import (
+    MISSING_TEXT,
+    format_bytes,
+    format_difference,
+    format_seconds,
+    three_digits,
+)
+
+MOST_DIFFERENCES = 12
+LATENCIES = ("p50", "p95")
+OUTCOME_TAGS = {"fail": "failure", "inconclusive": "skipped"}
+
+
+def from_to(measure: Measure | None, form: Callable[[float | None], str]) -> str:
+    """A's value, B's value."""
+    return MISSING_TEXT if measure is None else f"{form(measure.a)} → {form(measure.b)}"
+
+
+def speedup_cell(point: ComparedPoint) -> str:
+    """B's candidate speed over A's, or why there is none."""
+    if point.status != "compared":
+        return point.status
+    measure = point.measures.get("speedup")
+    return ratio_with_interval(measure.change if measure is not None else None)
+
+
+def finding_cell(point: ComparedPoint) -> str:
+    """What was found, and the adjusted p."""
+    if point.status != "compared":
+        return ""
+    if point.finding == "not tested":
+        return point.finding_reason or point.finding
+    return f"{point.finding} (p {point.p_value_adjusted:.2g})"
+
+
+def metric_name(comparison: RunComparison) -> str | None:
+    """The first metric that is told of both."""
+    names = (name for point in comparison.points for name in point.measures if name.endswith("_change"))
+    return next(names, None)
+
+
+def change_cell(point: ComparedPoint, name: str) -> str:
+    """The change of a metric with its interval."""
+    measure = point.measures.get(name)
+    if measure is None or measure.change is None:
+        return MISSING_TEXT
+    change = measure.change
+    text = format_difference(change.value, False)
+    if change.interval is None:
+        return text
+    ends = (format_difference(end, False) for end in (change.interval.low, change.interval.high))
+    return f"{text} ({' to '.join(ends)})"
+
+
+def rows_of(comparison: RunComparison) -> tuple[list[str], list[list[str]]]:
+    """Head and a row for each point."""
+    head = ["point", "B over A", "finding", *LATENCIES, "weights", "peak memory"]
+    metric = metric_name(comparison)
+    if metric is not None:
+        head.append(one_line(metric.removesuffix("_change"), 24))
+    rows = []
+    for point in comparison.points:
+        known = point.measures
+        row = [point.name, speedup_cell(point), finding_cell(point)]
+        row += [from_to(known.get(f"{name}_ratio"), format_seconds) for name in LATENCIES]
+        row += [from_to(known.get(name), format_bytes) for name in ("size_ratio", "peak_memory_ratio")]
+        rows.append([*row, change_cell(point, metric)] if metric is not None else row)
+    return head, rows
+
+
+def difference_lines(title: str, items: list[Difference]) -> list[str]:
+    """Fields with both values, in one line."""
+    if not items:
+        return []
+    told = "; ".join(f"{item.field}: {item.a} → {item.b}" for item in items[:MOST_DIFFERENCES])
+    more = f"; and {len(items) - MOST_DIFFERENCES} more" if len(items) > MOST_DIFFERENCES else ""
+    return [one_line(f"{title}: {told}{more}")]
+
+
+def judgement_line(point: ComparedPoint, judged: Judgement) -> str:
+    """A condition, its outcome, and what was found."""
+    told = f"{judged.condition} at {point.name}: {judged.outcome}{found_text(judged.change)}"
+    return one_line(f"{told}; {judged.reason}" if judged.reason else told)
+
+
+def found_text(change: Estimate | None) -> str:
+    """, found 0.95 (0.93 to 0.97)."""
+    if change is None:
+        return ""
+    text = f", found {number(change.value)}"
+    if change.interval is None:
+        return text
+    return f"{text} ({number(change.interval.low)} to {number(change.interval.high)})"
+
+
+def number(value: float) -> str:
+    """A signed number with three digits."""
+    return f"-{three_digits(-value)}" if value < 0 else three_digits(value)
+
+
+def show(comparison: RunComparison, out: Console) -> None:
+    """The differences, the table and the conditions on a console."""
+    warnings = difference_lines("not alike, so read with care", comparison.environment)
+    for line in warnings:
+        say(out, line, "bold")
+    for line in difference_lines("differs on purpose", comparison.config):
+        say(out, line)
+    head, rows = rows_of(comparison)
+    table = rich_table(head, rows, 1)
+    wide_enough(out, table)
+    out.print(table)
+    for point in comparison.points:
+        if point.reason:
+            say(out, one_line(f"{point.name}: {point.status}: {point.reason}"))
+    say(out, "Latencies of two moments are shown, not tested.", "dim")
+    for line in comparison.notes:
+        say(out, one_line(line))
+    for point in comparison.points:
+        for judged in point.judgements:
+            say(out, judgement_line(point, judged), "bold" if judged.outcome == "fail" else None)
+
+
+def as_text(comparison: RunComparison) -> bytes:
+    """What `show` prints, for a file."""
+    text = io.StringIO()
+    show(comparison, console(text))
+    return text.getvalue().encode()
+
+
+def to_junit(comparison: RunComparison) -> bytes:
+    """JUnit XML: a case for every condition at every point, or for every point without conditions.
+
+    Inconclusive conditions are skipped, points of B that failed are errors.
+    """
+    root = ElementTree.Element("testsuites")
+    suite = ElementTree.SubElement(root, "testsuite", name="optbench compare")
+    for point in comparison.points:
+        name = one_line(point.name)
+        if point.status == "failed in B" or not point.judgements:
+            case = ElementTree.SubElement(suite, "testcase", classname=name, name="speedup")
+            if point.status == "failed in B":
+                ElementTree.SubElement(case, "error", message=one_line(point.reason or point.status))
+            elif point.status != "compared":
+                ElementTree.SubElement(case, "skipped", message=one_line(point.reason or point.status))
+            else:
+                ElementTree.SubElement(case, "system-out").text = one_line(
+                    f"{speedup_cell(point)}: {finding_cell(point)}"
+                )
+        for judged in point.judgements:
+            case = ElementTree.SubElement(suite, "testcase", classname=name, name=judged.condition)
+            line = judgement_line(point, judged)
+            if judged.outcome in OUTCOME_TAGS:
+                ElementTree.SubElement(case, OUTCOME_TAGS[judged.outcome], message=line)
+            else:
+                ElementTree.SubElement(case, "system-out").text = line
+    counts = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
+    for key, tag in counts.items():
+        suite.set(key, str(len(list(suite.iter(tag)))))
+    ElementTree.indent(root)
+    text: bytes = ElementTree.tostring(root, "utf-8", xml_declaration=True)
+    return text + b"\n"

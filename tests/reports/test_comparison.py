@@ -1,0 +1,53 @@
+"""A comparison on the terminal and as JUnit XML."""
+
+from xml.etree import ElementTree
+
+import pytest
+
+from optbench.compare import compare
+from optbench.conditions import parse
+from optbench.records import Failure
+from optbench.reports.comparison import as_text, to_junit
+
+EVIL = "it <died> & \x00\x1b[31m]]>\nbadly"
+
+
+@pytest.fixture
+def found(tmp_path, made_run, write_run):
+    """One point slower, one failed."""
+    for side, speedup in (("a", 2.0), ("b", 1.8)):
+        write_run(tmp_path / side / "0", made_run(batch=1, speedup=speedup), ["batch_size=1"])
+        failed = {"status": "failed", "failure": Failure("x", "timing", EVIL)} if side == "b" else {}
+        write_run(tmp_path / side / "1", made_run(batch=8, **failed), ["batch_size=8"])
+    return compare(tmp_path / "a", tmp_path / "b", [parse("speedup<0.97"), parse("accuracy_change<-0.01")])
+
+
+def test_the_table_shows_change_finding_and_latencies(found):
+    lines = as_text(found).decode().splitlines()
+    row = next(line for line in lines if line.startswith("batch_size=1 "))
+    assert "0.900x (0.891 to 0.909)" in row
+    assert "slower (p" in row
+    assert "7.50 ms → 8.33 ms" in row
+    assert "2.00 MB → 2.00 MB" in row
+    assert "speedup<0.97 at batch_size=1: fail, found 0.900 (0.891 to 0.909)" in lines
+    assert "batch_size=8: failed in B: it <died> & [31m]]> badly" in lines
+
+
+def test_junit_has_a_case_for_every_condition_and_an_error_for_a_failed_point(found):
+    suite = ElementTree.fromstring(to_junit(found)).find("testsuite")
+    counts = {key: suite.get(key) for key in ("tests", "failures", "errors", "skipped")}
+    assert counts == {"tests": "3", "failures": "1", "errors": "1", "skipped": "1"}
+    cases = {(case.get("classname"), case.get("name")): [part.tag for part in case] for case in suite}
+    assert cases == {
+        ("batch_size=1", "speedup<0.97"): ["failure"],
+        ("batch_size=1", "accuracy_change<-0.01"): ["skipped"],
+        ("batch_size=8", "speedup"): ["error"],
+    }
+    assert suite.find("testcase/error").get("message") == "it <died> & [31m]]> badly"
+
+
+def test_without_conditions_every_point_is_a_case(tmp_path, found):
+    plain = compare(tmp_path / "a", tmp_path / "b")
+    suite = ElementTree.fromstring(to_junit(plain)).find("testsuite")
+    assert [case.get("name") for case in suite] == ["speedup", "speedup"]
+    assert suite.find("testcase/system-out").text.startswith("0.900x (0.891 to 0.909): slower (p")
