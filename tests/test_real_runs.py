@@ -306,3 +306,33 @@ def test_larger_models_score_as_they_were_known_to(place, task, model, rows, met
         assert found.baseline == pytest.approx(value, abs=5e-5)
     assert result.quality.rows == len(rows_of(data))
     assert result.quality.agreement.value < 1
+
+
+@needs_assets
+def test_a_scale_per_channel_keeps_more_answers_than_one_per_tensor(place):
+    found = {}
+    for per_channel in (False, True):
+        arguments = [
+            "+experiment=per_channel",
+            f"quantization.per_channel={per_channel}",
+            "model=pretrained",
+            f"model.path={ASSETS / 'models' / 'minilm-sentiment'}",
+            "dataset=labelled",
+            f"dataset.path={ASSETS / 'data' / 'sentiment_test.jsonl'}",
+            "dataset.data_keys.primary=text",
+        ]
+        result = run(place, *arguments)
+        assert result.quality.rows == 3268
+        found[per_channel] = result.quality
+    flips = {name: quality.broken + quality.fixed for name, quality in found.items()}
+    assert flips[False] > 1.5 * flips[True]
+    assert found[False].drift.kl_mean > 2 * found[True].drift.kl_mean
+    tensor, channel = (found[name].metrics[0] for name in (False, True))
+    assert tensor.name == channel.name == "accuracy"
+    assert tensor.baseline == channel.baseline
+    assert channel.non_inferiority.outcome == "not worse"
+    assert channel.non_inferiority.rows_needed is None
+    assert channel.gate_interval.low > -0.01
+    assert tensor.non_inferiority.outcome == "cannot tell"
+    assert tensor.gate_interval.low <= -0.01 <= tensor.gate_interval.high
+    assert tensor.non_inferiority.rows_needed > found[False].rows
