@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optbench.errors import DataError
+from optbench.generation.onnxruntime import PAST, OnnxDecoder
 from optbench.onnx_graphs.files import save_model
 from optbench.onnx_graphs.recipe import Calibration, Method
 
@@ -78,15 +79,20 @@ class Runner:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._inputs = [item.name for item in self._session.get_inputs()]
+        with_cache = any(name.startswith(PAST) for name in self._inputs)
+        self._decoder = OnnxDecoder(self._session) if with_cache else None
 
     def run(self, names: Sequence[str], row: Feed, number: int) -> list[Any]:
         """The outputs `names` of one row as a batch of one. Raises DataError."""
-        if missing := sorted(set(self._inputs) - set(row)):
+        batch = {name: array[None] for name, array in row.items()}
+        if self._decoder is not None and "input_ids" in row:
+            batch = self._decoder.bind(batch)
+        if missing := sorted(set(self._inputs) - set(batch)):
             raise DataError(
                 f"the ONNX model needs the input {', '.join(missing)}, which calibration rows do not "
                 f"have; they have {', '.join(sorted(row))}"
             )
-        feed = {name: row[name][None] for name in self._inputs}
+        feed = {name: batch[name] for name in self._inputs}
         try:
             outputs: list[Any] = self._session.run(list(names), feed)
         except Exception as error:  # onnxruntime's exceptions share no public base class
