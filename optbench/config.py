@@ -205,6 +205,7 @@ class QualityConfig(Component):
     max_failed_share: with more rows that cannot be read or encoded there is no verdict.
     margin: how much of a metric that is a share may be lost, such as 0.01; each is then told to be not
     worse, worse, or undecided. Of accuracy it is the same setting as gates.max_accuracy_drop.
+    reuse: take a variant's answers from an earlier run of the same files, rows, settings and versions.
     comparisons: of how many candidates this is one; a gate's limit is then one-sided 5% / comparisons, so
     that the best of them may be believed.
     """
@@ -216,6 +217,7 @@ class QualityConfig(Component):
     batch_size: int | None = None
     margin: float | None = None
     max_failed_share: float = 0.01
+    reuse: bool = True
     comparisons: int = 1
 
     def problems(self) -> list[str]:

@@ -59,6 +59,10 @@ class Crew:
         """How workers come to be."""
         return Start.spawn if self._templates is None else Start.fork
 
+    def assignment(self, name: str) -> Assignment:
+        """What the workers of a variant are to run."""
+        return self._assignments[name]
+
     def fresh(self, name: str, **options: Any) -> RemoteWorker:
         """A new, loaded worker for a variant, forked where that is safe; `options` change its own."""
         assignment = self._assignments[name]

@@ -63,6 +63,7 @@ def help_body() -> str:
         "\nLook before you run: optbench --cfg job [key=value ...]",
         "Is this machine fit to measure: optbench doctor",
         "Results so far: optbench aggregate DIR, optbench compare A B, optbench history (each with --help)",
+        "The measured model, to keep: optbench export RUN_DIR DEST. The cache: optbench cache list",
         "Your own configs: optbench --config-dir DIR --config-name NAME",
         "Less or more on the terminal: -q, -v. Hydra's own flags: --hydra-help",
         f"Exit codes: {CODES}",

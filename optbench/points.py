@@ -95,10 +95,10 @@ def side_of(result: SlimResult, name: str) -> Side | None:
         if parts[0] is None or parts[1] is None:
             return None
         return Side(label=label(parts[0], parts[1]), backend=parts[0], quantization=parts[1])
-    artifact, cold = variant.artifact, variant.cold_start
+    artifact, cold, kernels = variant.artifact, variant.cold_start, variant.kernels
     capacity = None if result.server is None else result.server.variants.get(name)
     return Side(
-        label=label(variant.backend, variant.quantization),
+        label=variant.label or label(variant.backend, variant.quantization),
         backend=variant.backend,
         quantization=variant.quantization,
         graph=variant.graph,
@@ -113,6 +113,9 @@ def side_of(result: SlimResult, name: str) -> Side | None:
         latency=variant.latency,
         throughput=variant.throughput,
         requests_per_second=capacity.requests_per_second if capacity is not None else None,
+        products=kernels.nodes if kernels else None,
+        integer_products=kernels.integer_nodes if kernels else None,
+        integer_time_share=kernels.time_share if kernels else None,
     )
 
 

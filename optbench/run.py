@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from optbench import assemble, components, serving
+from optbench.answers import AnswerStore
 from optbench.artifacts import ArtifactStore, CalibrationRows
 from optbench.checkpoint import read_spec
 from optbench.components import Artifact, LoadOptions, ModelSpec, Priority, Quantization
@@ -36,6 +37,7 @@ PREDICTIONS_FILE = "predictions.parquet"
 VERDICT_CODES = {"NOT ASKED": 0, "SHIP": 0, "DO NOT SHIP": 1, "INCONCLUSIVE": 4}
 EVALUATION_BATCH = 16
 """Figures in docs/decisions/0004."""
+REUSED = "its answers are those of an earlier run of the same files, rows, settings and versions"
 COLD_CALLS = 5
 """Calls after the first one that a cold start makes before its peak memory is read."""
 
@@ -327,14 +329,26 @@ class Stages:
         One thread in each process, and a process on each core: it computes the same answers, sooner.
         """
         plan = self.evaluation(name, examples)
-        workers = WorkerGroup.of(
-            self.evaluators(), lambda: crew.fresh(name, threads=1, priority=Priority.normal)
+
+        def compute() -> tuple[float, list[str]]:
+            workers = WorkerGroup.of(
+                self.evaluators(), lambda: crew.fresh(name, threads=1, priority=Priority.normal)
+            )
+            try:
+                return workers.evaluate(plan), workers.cautions()
+            finally:
+                workers.close()
+
+        environment = self.draft.result.environment
+        store = AnswerStore(
+            cache_directory() if self.config.quality.reuse else self.work,
+            {"machine": environment["machine"], "versions": environment["versions"]},
         )
-        try:
-            self.evaluation_seconds[name] = workers.evaluate(plan)
-            self.note(name, workers.cautions())
-        finally:
-            workers.close()
+        answered = store.answer(crew.assignment(name), plan, self.evaluators(), compute)
+        self.evaluation_seconds[name] = answered.seconds
+        self.note(name, answered.cautions)
+        if answered.before:
+            self.note(name, [REUSED])
 
     def note(self, name: str, cautions: Sequence[str]) -> None:
         """Say aloud what a runtime did otherwise than asked."""

@@ -8,7 +8,14 @@ from optbench.config import GatesConfig
 from optbench.gates import decide, judge_gates
 from optbench.noise import is_self_comparison
 from optbench.records import Estimate, MetricResult, RunResult, Verdict
-from optbench.units import format_difference, format_rate, format_ratio, format_seconds, format_share
+from optbench.units import (
+    format_difference,
+    format_points,
+    format_rate,
+    format_ratio,
+    format_seconds,
+    format_share,
+)
 
 
 def judge(result: RunResult, gates: GatesConfig, max_failed_share: float = 1.0) -> Verdict:
@@ -106,11 +113,20 @@ def quality(result: RunResult) -> str:
     if result.quality is None:
         return ""
     known = [metric for metric in result.quality.metrics if metric.difference is not None]
-    parts = [f"{known[0].name} changes by {change(known[0])}"] if known else []
+    parts = [f"{known[0].name} changes by {change(known[0])}{at_margin(known[0])}"] if known else []
     agreement = result.quality.agreement
     if agreement is not None:
         parts.append(f"{format_share(agreement.value)} of the answers stay the same")
     return " and ".join(parts)
+
+
+def at_margin(metric: MetricResult) -> str:
+    """What that means at the margin, such as ', not worse at a margin of 1.00 pt'; empty without one."""
+    found = metric.non_inferiority
+    if found is None:
+        return ""
+    words = {"cannot tell": "which cannot tell whether it is worse"}.get(found.outcome, found.outcome)
+    return f", {words} at a margin of {format_points(found.margin).lstrip('+')}"
 
 
 def change(metric: MetricResult) -> str:

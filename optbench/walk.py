@@ -52,6 +52,14 @@ class SlimArtifact(msgspec.Struct):
     size_bytes: int
 
 
+class SlimKernels(msgspec.Struct):
+    """How much is computed in integers."""
+
+    nodes: int
+    integer_nodes: int
+    time_share: float | None = None
+
+
 class SlimVariant(msgspec.Struct):
     """A variant without its preparation."""
 
@@ -63,6 +71,8 @@ class SlimVariant(msgspec.Struct):
     cold_start: ColdStart | None = None
     latency: Latency | None = None
     throughput: Throughput | None = None
+    kernels: SlimKernels | None = None
+    label: str = ""
 
 
 class SlimTiming(msgspec.Struct):

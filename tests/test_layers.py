@@ -35,7 +35,7 @@ LAYERS = [
     {"sensitivity"},
     {"storage", "worker", "preparation", "examples", "loadgen"},
     {"group", "entries"},
-    {"artifacts", "crew", "gates", "noise", "watch", "draft", "assemble", "objectives"},
+    {"answers", "artifacts", "crew", "gates", "noise", "watch", "draft", "assemble", "objectives"},
     {"timing", "tuning", "resume"},
     {"verdict", "serving"},
     {"run"},

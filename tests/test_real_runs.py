@@ -134,6 +134,34 @@ def test_two_optimized_variants_and_a_given_directory(place):
     assert candidate.runtime["graph_level"] == "none"
 
 
+def test_openvino_answers_like_pytorch_and_its_directory_can_be_given(place):
+    plain = run(place, "backend=openvino", "quant=none")
+    assert (plain.quality.broken, plain.quality.fixed) == (0, 0)
+    assert plain.variants["candidate"].runtime["precision"] == "float32"
+    assert plain.timing.start == "fork"
+    small = run(place, "backend=openvino", "quant=nncf", "quantization.num_samples=30")
+    assert small.quality.agreement.value > 0.98
+    assert small.comparison.size_ratio < 0.4
+    artifact = small.variants["candidate"].artifact
+    assert artifact.format == "openvino"
+    assert artifact.details["calibration_rows"] == 30
+    given = run(
+        place,
+        "baseline=openvino",
+        "backend=openvino",
+        "quant=none",
+        "quality=none",
+        f"artifact={artifact.path}",
+    )
+    assert given.variants["candidate"].artifact.sha256 == artifact.sha256
+
+
+def test_compressed_weights_answer_like_the_baseline(place):
+    result = run(place, "baseline=openvino", "backend=openvino", "quant=nncf_weights")
+    assert result.quality.agreement.value > 0.99
+    assert result.variants["candidate"].artifact.details["elements"]["u8"] > 1_000_000
+
+
 def test_forked_and_fresh_workers_answer_alike(place):
     arguments = ["baseline=onnxruntime", "quality.max_eval_samples=100"]
     forked = run(place, *arguments)
@@ -278,3 +306,33 @@ def test_larger_models_score_as_they_were_known_to(place, task, model, rows, met
         assert found.baseline == pytest.approx(value, abs=5e-5)
     assert result.quality.rows == len(rows_of(data))
     assert result.quality.agreement.value < 1
+
+
+@needs_assets
+def test_a_scale_per_channel_keeps_more_answers_than_one_per_tensor(place):
+    found = {}
+    for per_channel in (False, True):
+        arguments = [
+            "+experiment=per_channel",
+            f"quantization.per_channel={per_channel}",
+            "model=pretrained",
+            f"model.path={ASSETS / 'models' / 'minilm-sentiment'}",
+            "dataset=labelled",
+            f"dataset.path={ASSETS / 'data' / 'sentiment_test.jsonl'}",
+            "dataset.data_keys.primary=text",
+        ]
+        result = run(place, *arguments)
+        assert result.quality.rows == 3268
+        found[per_channel] = result.quality
+    flips = {name: quality.broken + quality.fixed for name, quality in found.items()}
+    assert flips[False] > 1.5 * flips[True]
+    assert found[False].drift.kl_mean > 2 * found[True].drift.kl_mean
+    tensor, channel = (found[name].metrics[0] for name in (False, True))
+    assert tensor.name == channel.name == "accuracy"
+    assert tensor.baseline == channel.baseline
+    assert channel.non_inferiority.outcome == "not worse"
+    assert channel.non_inferiority.rows_needed is None
+    assert channel.gate_interval.low > -0.01
+    assert tensor.non_inferiority.outcome == "cannot tell"
+    assert tensor.gate_interval.low <= -0.01 <= tensor.gate_interval.high
+    assert tensor.non_inferiority.rows_needed > found[False].rows

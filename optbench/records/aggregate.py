@@ -33,7 +33,8 @@ class Side(Record, frozen=True, kw_only=True):
     """One variant of a point; numbers are null where the run did not come so far.
 
     label: backend and quantization in words. cold_start_seconds: from a fresh process to its first
-    answer. requests_per_second: the capacity of a server within the bound.
+    answer. requests_per_second: the capacity of a server within the bound. products: matrix products and
+    the like in the graph; integer_products: those computed in integers; integer_time_share: of their time.
     """
 
     label: str
@@ -49,6 +50,9 @@ class Side(Record, frozen=True, kw_only=True):
     latency: Latency | None = None
     throughput: Throughput | None = None
     requests_per_second: Estimate | None = None
+    products: int | None = None
+    integer_products: int | None = None
+    integer_time_share: float | None = None
 
 
 class Point(Record, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,15 +179,16 @@ def section(about: About) -> str:
 def conditions(result: RunResult) -> str:
     """Where, when and at which shape it was measured."""
     environment, timing = result.environment, result.timing
+    threads = result.variants["candidate"].threads
     where = [
         f"{environment.get('cpu_model') or 'an unknown CPU'}",
-        f"{result.variants['candidate'].threads} threads",
+        f"{threads} thread{'' if threads == 1 else 's'}",
         f"{environment.get('os') or 'an unknown system'}",
     ]
     if timing is not None:
         length = "" if timing.input_length is None else f" x {timing.input_length} tokens"
         where.insert(0, f"batch {timing.batch_size}{length}")
-        where.append(f"{timing.replicates} replicates")
+        where.append(f"{timing.replicates} replicate{'' if timing.replicates == 1 else 's'}")
     where.append(f"optbench {result.optbench_version}, {result.started_at}")
     return f"Conditions: {markdown(', '.join(where))}."
 
@@ -203,7 +205,7 @@ def rows(result: RunResult) -> list[Row]:
     found: list[Row] = [("runtime", label(one), label(two), "")]
     if one.latency is not None and two.latency is not None and result.comparison is not None:
         means = (one.latency.mean_seconds, two.latency.mean_seconds)
-        speed = f"{with_interval(result.comparison.speedup, format_ratio)} as fast"
+        speed = with_interval(result.comparison.speedup, format_ratio, " as fast")
         found.append(("latency, mean", *map(format_seconds, means), speed))
         for first, second in zip(one.latency.percentiles, two.latency.percentiles, strict=False):
             if first.seconds is not None and second.seconds is not None:
@@ -250,12 +252,13 @@ def plain(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def with_interval(estimate: Estimate, form: Any) -> str:
+def with_interval(estimate: Estimate, form: Callable[[float], str], ending: str = "") -> str:
     """An estimate and its interval, or why it has none."""
+    value = f"{form(estimate.value)}{ending}"
     if estimate.interval is None:
-        return f"{form(estimate.value)} (no interval: {estimate.reason or 'a quick look'})"
+        return f"{value} (no interval: {estimate.reason or 'a quick look'})"
     low, high = form(estimate.interval.low), form(estimate.interval.high)
-    return f"{form(estimate.value)} ({estimate.interval.level:.0%} interval {low} to {high})"
+    return f"{value} ({estimate.interval.level:.0%} interval {low} to {high})"
 
 
 def ratio(one: float | None, two: float | None) -> str:

@@ -6,8 +6,12 @@ import re
 import unicodedata
 
 LONGEST = 300
-MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
-ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
+UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+"""Unicode categories: controls, changes of direction, surrogates, private and unassigned, separators."""
+
+MARKUP = re.compile(r"([\\`*_\[\]#|~$])")
+ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+LINKS = {"://": "&#58;//", "www.": "www&#46;", "@": "&#64;"}
 
 
 def one_line(text: object, longest: int = LONGEST) -> str:
@@ -17,24 +21,23 @@ def one_line(text: object, longest: int = LONGEST) -> str:
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-
-
 def markdown(text: object) -> str:
     """The text as Markdown shows it: no markup, no HTML, no links, no mentions; fit for a table's cell."""
     line = "".join(ENTITIES.get(one, one) for one in one_line(text))
     line = MARKUP.sub(r"\\\1", line)
-    return line.replace("://", "&#58;//").replace("www.", "www&#46;")
+    for mark, harmless in LINKS.items():
+        line = line.replace(mark, harmless)
+    return line
 
 
 def fenced(text: str, language: str = "") -> str:
     """A code block that nothing in `text` can close; lines stay, other control characters go."""
-    lines = [one_line(line, 4000) if not line.startswith(" ") else clean(line) for line in text.splitlines()]
+    lines = [clean(line) for line in text.split("\n")]
     runs = re.findall(r"`{3,}", text)
     fence = "`" * (max(map(len, runs), default=2) + 1)
     return f"{fence}{language}\n" + "\n".join(lines) + f"\n{fence}"
 
 
 def clean(line: str) -> str:
-    """An indented line as it is, but for what cannot be seen."""
+    """A line as it is, but for what cannot be seen."""
     return "".join(" " if unicodedata.category(one) in UNSEEN else one for one in line).rstrip()

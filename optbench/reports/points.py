@@ -87,12 +87,26 @@ def ratio_with_interval(estimate: Estimate | None) -> str:
 
 
 def latency_cell(point: Point) -> str:
-    """p50 / p95 of the candidate."""
+    """p50 of the candidate with its interval, and p95."""
     side = point.candidate
     if side is None or side.latency is None:
         return MISSING_TEXT
-    known = {item.q: item.seconds for item in side.latency.percentiles}
-    return f"{format_seconds(known.get(0.5))} / {format_seconds(known.get(0.95))}"
+    known = {item.q: item for item in side.latency.percentiles}
+    middle, high = known.get(0.5), known.get(0.95)
+    text = format_seconds(middle.seconds if middle else None)
+    if middle is not None and middle.interval is not None:
+        ends = (format_seconds(end) for end in (middle.interval.low, middle.interval.high))
+        text += f" ({' to '.join(ends)})"
+    return f"{text} / {format_seconds(high.seconds if high else None)}"
+
+
+def integer_cell(point: Point) -> str:
+    """How many matrix products the candidate computes in integers, and their share of the time."""
+    side = point.candidate
+    if side is None or not side.products:
+        return MISSING_TEXT
+    share = "" if side.integer_time_share is None else f" ({format_share(side.integer_time_share, 0)})"
+    return f"{side.integer_products}/{side.products}{share}"
 
 
 def size_cell(point: Point) -> str:
@@ -171,6 +185,7 @@ def sheet(points: Sequence[Point], title: str = "") -> Sheet:
         ("peak memory", memory_cell, True),
         (metric_heading(points), metric_cell, True),
         ("same", agreement_cell, True),
+        ("in integers (time)", integer_cell, True),
         ("grade", grade_cell, True),
         ("verdict", decision_cell, any(p.decision not in (None, "NOT ASKED") for p in points)),
     ]

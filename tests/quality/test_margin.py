@@ -8,6 +8,7 @@ from optbench.quality.metrics import resolve_metric
 from optbench.quality.paired import non_inferiority, rows_needed
 from optbench.records import Estimate, Interval, MetricResult, NonInferiority, QualityResult
 from optbench.reports.margins import margin_lines
+from optbench.verdict import at_margin
 
 
 def compared(rows, broken, fixed, metrics=("accuracy", "f1_macro"), comparisons=1):
@@ -82,3 +83,15 @@ def test_each_outcome_is_a_line_with_its_interval_and_what_would_tell():
     assert lines[2].startswith("accuracy: cannot tell whether it is worse by 1.00 pt (90% interval ")
     needed = with_outcomes(compared(300, 8, 7), 0.01).metrics[0].non_inferiority.rows_needed
     assert lines[2].endswith(f"about {needed - 300:,} more rows would tell ({needed:,} in all)")
+
+
+def test_the_sentence_of_the_run_says_the_outcome_too():
+    said = [
+        at_margin(with_outcomes(compared(*counts), 0.01).metrics[0])
+        for counts in ((3000, 20, 18), (300, 8, 7))
+    ]
+    assert said == [
+        ", not worse at a margin of 1.00 pt",
+        ", which cannot tell whether it is worse at a margin of 1.00 pt",
+    ]
+    assert at_margin(compared(300, 8, 7).metrics[0]) == ""

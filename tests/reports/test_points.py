@@ -5,7 +5,7 @@ import io
 import pytest
 
 from optbench.aggregate import aggregate
-from optbench.records import Failure, replace
+from optbench.records import Failure, Interval, KernelReport, Percentile, replace
 from optbench.reports.plain import markdown, one_line
 from optbench.reports.points import MOST_ROWS, maps, reasons, sheets, show, to_markdown, warnings
 from optbench.reports.terminal import console
@@ -159,3 +159,25 @@ def test_text_is_made_fit_for_a_line():
     assert one_line(" a\tb\n\u202ec ", 40) == "a b c"
     assert one_line("abcdef", 4) == "abc…"
     assert markdown("a_b *c* `d` #1 $x$") == "a\\_b \\*c\\* \\`d\\` \\#1 \\$x\\$"
+
+
+def test_intervals_labels_and_integer_shares_are_shown_where_a_result_has_them(tmp_path, made_run, write_run):
+    run = made_run()
+    candidate = run.variants["candidate"]
+    percentiles = [Percentile(0.5, 0.004, Interval(0.0038, 0.0042)), Percentile(0.95, 0.006)]
+    candidate = replace(
+        candidate,
+        label="onnxruntime dynamic per tensor",
+        latency=replace(candidate.latency, percentiles=percentiles),
+        kernels=KernelReport(36, 30, time_share=0.9),
+    )
+    write_run(tmp_path / "0", replace(run, variants={**run.variants, "candidate": candidate}), [])
+    write_run(tmp_path / "1", made_run(speedup=3.0), [])
+    (sheet,) = sheets(aggregate([tmp_path]))
+    known, bare = (
+        dict(zip(sheet.head, row, strict=True)) for row in sorted(sheet.rows, key=lambda row: row[0])
+    )
+    assert known["variant"] == "onnxruntime dynamic per tensor"
+    assert known["p50 / p95"] == "4.00 ms (3.80 ms to 4.20 ms) / 6.00 ms"
+    assert known["in integers (time)"] == "30/36 (90%)"
+    assert bare["in integers (time)"] == "–"

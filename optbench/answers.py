@@ -1,0 +1,108 @@
+"""What variants answered, kept beside the artifacts: no point of a sweep computes the same answers twice.
+
+Answers follow from the files, the settings, the rows, the libraries and the machine; the key holds all of
+them. Timings are never kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from optbench import entries
+from optbench.checkpoint import hash_file
+from optbench.components import Component, component_name
+from optbench.entries import Damaged
+from optbench.outputs import Evaluation
+from optbench.worker import Assignment
+
+Computed = tuple[float, list[str]]
+"""Seconds that the evaluation took, and cautions of the runtime."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """How a variant's outputs came to lie where `Evaluation.output` says. before: by an earlier run."""
+
+    seconds: float
+    cautions: list[str]
+    before: bool
+
+
+@dataclass(frozen=True)
+class AnswerStore:
+    """Outputs by what they follow from; `environment` is the machine and the versions of all libraries."""
+
+    root: Path
+    environment: Mapping[str, Any]
+
+    def answer(
+        self, assignment: Assignment, plan: Evaluation, parts: int, compute: Callable[[], Computed]
+    ) -> Answered:
+        """The outputs of a variant on all rows, in `parts` files; computed only if nobody has before.
+
+        A cache that cannot be read or written costs time and nothing else.
+        """
+        material = self.material(assignment, plan, parts)
+        entry = self.root / entries.FOLDER / entries.key_of(material)
+        with contextlib.suppress(OSError, Damaged):
+            entries.private_folder(self.root)
+            with entries.exclusive(entry):
+                found = entries.verified(entry)
+                if found is not None:
+                    for part in range(parts):
+                        shutil.copyfile(entry / file_of(part), plan.output(part))
+                    entries.touch(entry)
+                    return Answered(found.seconds, list(found.details["cautions"]), before=True)
+        seconds, cautions = compute()
+        with contextlib.suppress(OSError), entries.exclusive(entry), entries.staging(entry) as place:
+            for part in range(parts):
+                shutil.copyfile(plan.output(part), place / file_of(part))
+            entries.write_manifest(place, material, {"cautions": cautions}, seconds)
+            entries.put(place, entry)
+        return Answered(seconds, cautions, before=False)
+
+    def material(self, assignment: Assignment, plan: Evaluation, parts: int) -> dict[str, Any]:
+        """All that decides the answers."""
+        options = assignment.options
+        return {
+            "step": "answers",
+            "source": assignment.artifact.sha256,
+            "backend": described(assignment.backend),
+            "quantization": None if options.quantization is None else described(options.quantization),
+            "graph": options.graph_level,
+            "model_class": options.model_class,
+            "new_tokens": options.new_tokens,
+            "task": described(plan.task),
+            "rows": hash_file(plan.rows),
+            "batch_size": plan.batch_size,
+            "parts": parts,
+            "environment": dict(self.environment),
+        }
+
+
+def file_of(part: int) -> str:
+    """The name of one part of the outputs in an entry."""
+    return f"part-{part}.npz"
+
+
+def described(component: Component) -> dict[str, Any]:
+    """A component's name and fields in plain JSON types."""
+    return {"name": component_name(component), **plain(dataclasses.asdict(component))}
+
+
+def plain(value: Any) -> Any:
+    """Nested settings with enums by their names and keys as text."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
