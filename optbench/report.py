@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from optbench.about import overrides_of, reproduce
 from optbench.aggregate import aggregate
+from optbench.command_line import overrides_of, reproduce
 from optbench.errors import ResultError
 from optbench.records import (
     RESULT_FILE,

@@ -40,7 +40,7 @@ LAYERS = [
     {"verdict", "serving"},
     {"run"},
     {"reports", "help", "doctor", "cache"},
-    {"about"},
+    {"about", "command_line"},
     {"report", "handover"},
     {"summary"},
     {"tune"},

@@ -88,7 +88,7 @@ def gate_form(name: str) -> Callable[[float], str]:
         return format_bytes
     if "seconds" in name:
         return format_seconds
-    return lambda value: f"{value:.4g}"
+    return lambda value: f"{value + 0.0:.4g}"  # minus zero is zero
 
 
 def gates_table(gates: list[GateResult]) -> Table | None:
@@ -112,7 +112,9 @@ def gates_table(gates: list[GateResult]) -> Table | None:
             ]
         )
     head = ["gate", "outcome", "what would settle it", "bound", "found", "from", "to"]
-    return Table("Gates, judged by their intervals", head, rows, texts=3)
+    if not any(gate.needs for gate in gates):
+        head, rows = [*head[:2], *head[3:]], [[*row[:2], *row[3:]] for row in rows]
+    return Table("Gates, judged by their intervals", head, rows, texts=len(head) - 4)
 
 
 def tiles(result: RunResult) -> list[Tile]:

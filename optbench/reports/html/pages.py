@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 FILES = "reports/html/files"
+LONGEST_BLOCK = 200_000
+"""Of a config or a traceback; nothing else is that long."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def file_text(name: str) -> str:
 
 @functools.cache
 def environment() -> Environment:
-    """Jinja with escaping always on; an undefined name is an error, not an empty word."""
+    """Jinja with escaping always on: all text is shown as text, an undefined name is an error."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -88,12 +90,12 @@ def environment() -> Environment:
         loader=FunctionLoader(file_text),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=lambda value: visible(value, LONGEST_BLOCK) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     made.filters["drawing"] = lambda chart: Markup(to_text(chart.svg))
     made.filters["trusted"] = Markup  # the package's own style and script
-    made.filters["seen"] = visible
     return made
 
 

@@ -18,12 +18,16 @@ KEPT = "\n\t\u200d"
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell. value: the number behind the text, unrounded. kind: a CSS class. href: relative."""
+    """One cell.
+
+    value: the number behind the text, unrounded. kind: a CSS class. href: relative. note: small, below.
+    """
 
     text: str
     value: float | None = None
     kind: str = ""
     href: str | None = None
+    note: str = ""
 
     @property
     def exact(self) -> str | None:
@@ -62,6 +66,8 @@ class Chart:
 def visible(text: object, longest: int = LONGEST_TEXT) -> str:
     """Text of unknown origin without characters that hide or turn others round, cut where it is longer."""
     cut = str(text)[: longest + 1]
+    if cut.isprintable() and len(cut) <= longest:
+        return cut
     kept = "".join(
         one if one in KEPT or unicodedata.category(one) not in UNSEEN else "\N{REPLACEMENT CHARACTER}"
         for one in cut

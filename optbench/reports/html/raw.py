@@ -81,11 +81,10 @@ def read_samples(file: Path, found: Raw) -> None:
     counted = ~table["settling"].to_numpy(zero_copy_only=False)
     seconds = table["nanoseconds"].to_numpy() / 1e9
     for name in dict.fromkeys(variants.tolist()):
-        own = np.sort(seconds[counted & (variants == name)])
+        own = seconds[counted & (variants == name)]
         if own.size:
-            places = [max(0, math.ceil(share * own.size) - 1) for share in SHARES]
-            values = [float(own[place]) for place in places]
-            found.curves[str(name)] = list(zip(SHARES, values, strict=True))
+            values = np.quantile(own, SHARES)  # as the percentiles of the result are made
+            found.curves[str(name)] = list(zip(SHARES, values.tolist(), strict=True))
             found.counts[str(name)] = int(own.size)
 
 

@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optbench.records import RunResult, Trust, VariantResult
+from optbench.records import RunResult, Signal, Trust, VariantResult
 from optbench.reports.html.parts import Cell, Table, number, visible, words
 from optbench.reports.html.run_charts import VARIANTS
 from optbench.reports.terminal import generation_rows, server_rows
 from optbench.units import (
+    MISSING_TEXT,
     format_bytes,
     format_rate,
     format_ratio,
@@ -82,10 +83,10 @@ def percentile_cell(found: Any) -> Cell:
     """A percentile with its interval, or what it lacks."""
     if found.seconds is None:
         return words(found.reason or "", "quiet")
-    text = format_seconds(found.seconds)
+    note = ""
     if found.interval is not None:
-        text += f" ({format_seconds(found.interval.low)} to {format_seconds(found.interval.high)})"
-    return Cell(text, found.seconds)
+        note = f"{format_seconds(found.interval.low)} to {format_seconds(found.interval.high)}"
+    return Cell(format_seconds(found.seconds), found.seconds, note=note)
 
 
 def signals_table(trust: Trust | None) -> Table | None:
@@ -100,12 +101,19 @@ def signals_table(trust: Trust | None) -> Table | None:
             [
                 words(signal.name),
                 Cell(f"{sign} {signal.level}", kind=f"outcome {kind}"),
-                number(signal.value, lambda v, unit=signal.unit: f"{three_digits(v)} {unit}"),  # type: ignore[misc]
+                signal_cell(signal),
                 number(signal.amber, three_digits),
                 number(signal.red, three_digits),
             ]
         )
     return Table("Signals behind the grade", ["signal", "level", "seen", "amber over", "red over"], rows, 2)
+
+
+def signal_cell(signal: Signal) -> Cell:
+    """What was seen, with its unit below."""
+    if signal.value is None:
+        return Cell(MISSING_TEXT)
+    return Cell(three_digits(signal.value), signal.value, note=visible(signal.unit, 40))
 
 
 def kernels_tables(variants: Mapping[str, VariantResult]) -> list[Table]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MOST_TICKS = 200
+SMALLEST, LARGEST = 1e-300, 1e300
+"""Values beyond are put onto the ends: arithmetic with them would overflow."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,11 @@ def scale(
     margin: float = 0.06,
 ) -> Scale:
     """A scale that holds all finite values with some air around them; on a log scale, the positive ones."""
-    kept = [value for value in values if math.isfinite(value) and (value > 0 or not log)]
+    kept = [
+        min(max(value, SMALLEST if log else -LARGEST), LARGEST)
+        for value in values
+        if math.isfinite(value) and (value > 0 or not log)
+    ]
     low, high = (min(kept), max(kept)) if kept else (1.0, 1.0)
     if log:
         factor = max((high / low) ** margin, 1.002)
