@@ -39,7 +39,7 @@ class Cell:
 class Table:
     """Rows below a head; the first `texts` columns are words, the rest numbers.
 
-    tools: whether it can be sorted and filtered. heading: whether the first cell of a row names it.
+    The first cell of a row names it. tools: whether it can be sorted and filtered.
     """
 
     caption: str
@@ -47,7 +47,6 @@ class Table:
     rows: list[list[Cell]]
     texts: int = 1
     tools: bool = False
-    heading: bool = True
 
 
 @dataclass(frozen=True)
