@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,9 @@ from optbench.entries import Damaged, Manifest
 from optbench.hub import hub_name
 from optbench.records import Record, RunResult, VariantResult
 from optbench.reports.card import HUB_NAME, About
-from optbench.reports.escape import one_line
 
 ENVIRONMENT_KEYS = ("cpu_model", "cores_available", "memory_bytes", "os", "python", "versions")
 """What of a machine matters to the numbers; its name is nobody's business."""
-
-CONFIG_FLAGS = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
-SWEEP_FLAGS = ("-m", "--multirun")
 
 
 class HandedOver(Record, frozen=True):
@@ -139,28 +133,3 @@ def measured(about: About) -> dict[str, Any]:
     }
     found: dict[str, Any] = msgspec.to_builtins(told)
     return found
-
-
-def reproduce(command: Sequence[str], overrides: Sequence[str] | None) -> str:
-    """The command line that measures a run again; of a sweep, the one point with its `overrides`."""
-    arguments = list(command[1:])
-    if overrides is not None and any(flag in arguments for flag in SWEEP_FLAGS):
-        flags: list[str] = []
-        for place, argument in enumerate(arguments):
-            before = arguments[place - 1] if place else ""
-            if before in CONFIG_FLAGS or (argument.startswith("-") and argument not in SWEEP_FLAGS):
-                flags.append(argument)
-        arguments = [*flags, *overrides]
-    return " ".join(["optbench", *(shlex.quote(one_line(argument, 2000)) for argument in arguments)])
-
-
-def overrides_of(run: Path) -> list[str] | None:
-    """The overrides of one run or point as Hydra kept them; null where it did not."""
-    import yaml
-
-    directory = run if run.is_dir() else run.parent
-    try:
-        found = yaml.safe_load((directory / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    return found if isinstance(found, list) and all(isinstance(item, str) for item in found) else None

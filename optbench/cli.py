@@ -8,7 +8,7 @@ from optbench import __version__
 from optbench.errors import OptbenchError
 from optbench.verbosity import Verbosity, set_verbosity
 
-TOOLS = ("aggregate", "cache", "compare", "doctor", "export", "history")
+TOOLS = ("aggregate", "cache", "compare", "doctor", "export", "history", "report")
 """First words that name a tool; anything else is a run."""
 
 

@@ -17,9 +17,10 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from optbench import entries
-from optbench.about import about_of, handed_over, manifest_of, overrides_of, reproduce
+from optbench.about import about_of, handed_over, manifest_of
 from optbench.artifacts import FILES, files_of, hashed_files
 from optbench.checkpoint import companions, hash_file, hash_files, papers
+from optbench.command_line import overrides_of, reproduce
 from optbench.entries import KEY, Manifest
 from optbench.errors import DataError, ResultError
 from optbench.locations import MANIFEST

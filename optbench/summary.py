@@ -11,6 +11,7 @@ from optbench.verbosity import Verbosity, verbosity
 def summarise(directory: Path) -> None:
     """Print and write the sweep's table; its results stand whatever goes wrong with it."""
     from optbench.aggregate import aggregate
+    from optbench.report import leave_sweep_page
     from optbench.reports.points import show, written_line
     from optbench.reports.terminal import console, say
     from optbench.tables import write_all
@@ -22,3 +23,5 @@ def summarise(directory: Path) -> None:
         say(console(sys.stderr), written_line(write_all(found, directory)))
     except Exception as error:  # a table must never cost a sweep its exit code
         sys.stderr.write(f"optbench: no table of the points: {error}; their results lie in {directory}\n")
+        return
+    leave_sweep_page(directory, found)

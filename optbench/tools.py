@@ -1,4 +1,4 @@
-"""Commands beside a run: `optbench doctor`, `aggregate`, `compare`, `history`, `cache`, `export`.
+"""Commands beside a run: `optbench doctor`, `aggregate`, `compare`, `report`, `history`, `cache`, `export`.
 
 What a command needs is imported when it runs, so that reading results does not wait for Hydra.
 """
@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from optbench import cache_commands, handover_command
+from optbench import cache_commands, handover_command, report_command
 
 
 class TableFormat(Enum):
@@ -34,6 +34,7 @@ class ComparisonFormat(Enum):
 app = typer.Typer(name="optbench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(cache_commands.app)
 app.command()(handover_command.export)
+app.command()(report_command.report)
 
 
 @app.callback()

@@ -22,6 +22,7 @@ from optbench.draft import Draft, hash_of, plain_config
 from optbench.errors import OptbenchError, Unsupported
 from optbench.locations import LOG_FILE
 from optbench.records import RunResult, Stage, TunedPoint, TuneResult, to_json, write_atomically
+from optbench.report import leave_run_page
 from optbench.run import Display, Outcome, Stages, run
 from optbench.sensitivity import Part
 
@@ -204,6 +205,7 @@ class Search:
         display = self._display(title)
         outcome = run(config, directory, display, templates)
         display.finish(outcome.result, directory)
+        leave_run_page(directory, outcome.result)
         if isinstance(outcome.error, KeyboardInterrupt):
             raise outcome.error
         return outcome

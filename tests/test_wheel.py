@@ -56,6 +56,10 @@ def test_the_wheel_holds_what_a_run_needs_and_no_tests(wheel):
         "optbench/demo/data/sentiment-test.jsonl",
         "optbench/demo/NOTICE.md",
         "optbench/py.typed",
+        "optbench/reports/html/files/page.html.j2",
+        "optbench/reports/html/files/page.css",
+        "optbench/reports/html/files/chart.css",
+        "optbench/reports/html/files/page.js",
     ):
         assert needed in names
     assert not [name for name in names if name.startswith(("tests/", "scripts/", "outputs/"))]
@@ -74,3 +78,4 @@ def test_it_runs_away_from_the_checkout(installed, tmp_path):
     assert result["status"] == "ok"
     assert result["quality"]["metrics"][0]["baseline"] == 0.778
     assert str(installed) in result["config"]["model"]["path"]
+    assert "<svg" in (tmp_path / "out" / "report.html").read_text()
