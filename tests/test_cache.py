@@ -52,7 +52,7 @@ def test_entries_are_listed_in_words_the_last_used_first(root, filled):
     twin, export = cache.listing(root)
     assert (twin.key, export.key) == (filled[1].name, filled[0].name)
     assert (twin.step, twin.model) == ("quantize", "bare")
-    assert twin.recipe == "dynamic, node_exclusion a, b, per_channel, weight_type int8"
+    assert twin.recipe == "dynamic, node_exclusion a, b, per_channel, weight_type int8, weight_symmetric"
     assert export.recipe == "text-classification, opset 17"
     assert export.size_bytes == size_of(filled[0])
     assert export.used_at == pytest.approx(time.time() - 40 * DAY, abs=60)

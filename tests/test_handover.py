@@ -11,10 +11,10 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from optbench import entries, handover
-from optbench.about import reproduce
 from optbench.artifacts import ArtifactStore, hashed_files
 from optbench.checkpoint import hash_file, hash_files
 from optbench.cli import main
+from optbench.command_line import reproduce
 from optbench.errors import DataError, ResultError
 from optbench.handover import export
 from optbench.locations import MANIFEST

@@ -21,7 +21,9 @@ def sweep(tmp_path, made_run, write_run):
 
 
 def test_every_command_is_known_to_the_command_line():
-    assert {command.name or command.callback.__name__ for command in app.registered_commands} == set(TOOLS)
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
+    groups = {group.name or group.typer_instance.info.name for group in app.registered_groups}
+    assert commands | groups == set(TOOLS)
 
 
 def test_aggregate_prints_a_table_and_writes_into_the_sweep(sweep, capsys):
