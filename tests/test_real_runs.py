@@ -78,7 +78,7 @@ def onnx_answers(directory, texts):
     return answers
 
 
-@pytest.mark.parametrize("quant", ["none", "dynamic"])
+@pytest.mark.parametrize("quant", ["none", "dynamic", "static", "weight_only"])
 def test_answers_equal_plain_loops_to_the_last_row(place, quant):
     result = run(place, f"quant={quant}")
     rows = rows_of(ROWS)
