@@ -246,7 +246,7 @@ def test_a_checkpoint_without_a_trained_head_is_refused(place, capfd):
     ("arguments", "label", "smaller"),
     [
         (["backend=torch_compile", "quant=none"], "torch_compile", False),
-        (["backend=torch_compile", "quant=torchao"], "torch_compile torchao", True),
+        (["backend=pytorch", "quant=torchao"], "pytorch torchao", True),
         (["backend=pytorch", "quant=torch_dynamic"], "pytorch torch_dynamic", True),
         (["backend=pytorch", "quant=none", "backend.autocast=true"], "pytorch autocast", False),
     ],
@@ -272,10 +272,11 @@ def test_both_sides_can_be_pytorch_of_another_kind(place):
         "baseline=torch_compile",
         "backend=pytorch",
         "quant=torch_dynamic",
-        "baseline.backend.precision=bfloat16",
+        "baseline.backend.attention=sdpa",
         "quality=none",
+        "threads=1",
     )
-    assert result.variants["baseline"].label == "torch_compile bfloat16"
+    assert result.variants["baseline"].label == "torch_compile sdpa attention"
     assert result.variants["baseline"].cold_start.compile_seconds > 0
     assert result.variants["candidate"].runtime["quantized"]["quantized"] == 26
 
