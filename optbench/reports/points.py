@@ -45,8 +45,8 @@ class Sheet:
 
 
 def variant_name(point: Point) -> str:
-    """The candidate in a few words: its label, and every axis that the label does not tell."""
-    label = point.candidate.label if point.candidate is not None else ""
+    """The candidate in a few words: its recipe or its label, and every axis that those do not tell."""
+    label = point.axes.get("recipe") or (point.candidate.label if point.candidate is not None else "")
     told = {*label.split(), "none"} if label else set()
     name = [label] if label else []
     if point.variant != "candidate":

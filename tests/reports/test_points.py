@@ -181,3 +181,10 @@ def test_intervals_labels_and_integer_shares_are_shown_where_a_result_has_them(t
     assert known["p50 / p95"] == "4.00 ms (3.80 ms to 4.20 ms) / 6.00 ms"
     assert known["in integers (time)"] == "30/36 (90%)"
     assert bare["in integers (time)"] == "–"
+
+
+def test_a_recipe_is_the_name_of_its_variant(tmp_path, made_run, write_run):
+    for number, recipe in enumerate(("onnxruntime-int8", "onnxruntime-static")):
+        write_run(tmp_path / str(number), made_run(), [f"recipe={recipe}"])
+    (sheet,) = sheets(aggregate([tmp_path]))
+    assert sorted(row[1] for row in sheet.rows) == ["onnxruntime-int8", "onnxruntime-static"]
