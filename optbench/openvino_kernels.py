@@ -41,7 +41,7 @@ DIFFERENCE = 1e-4
 
 @dataclass(frozen=True)
 class KernelNode:
-    """A node of the execution graph that ran.
+    """A node of the execution graph.
 
     kind: the counters' name of it, such as FullyConnectedCompressed. layer: the plug-in's layer type.
     kernel: the implementation, such as brgemm_avx512_I8; what it ends in is what it computes in.
@@ -105,19 +105,22 @@ def report(compile: Callable[..., tuple[Any, Any]], feed: Feed) -> KernelReport:
 
 
 def profile(session: OpenVinoSession, feed: Feed) -> list[list[Any]]:
-    """The performance counters of the nodes that ran, for each of a few calls after a first one."""
+    """The performance counters of all nodes, for each of a few calls after a first one."""
     bound = session.bind(feed)
     session.forward(bound)
     calls = []
     for _ in range(PROFILED_CALLS):
         session.forward(bound)
-        counters = session.request.profiling_info
-        calls.append([item for item in counters if item.status == item.Status.EXECUTED])
+        calls.append(session.request.profiling_info)
     return calls
 
 
 def run_nodes(model: Any, compiled: Any, calls: Sequence[Sequence[Any]]) -> list[KernelNode]:
-    """The nodes that ran, with the median of their seconds over the calls."""
+    """The nodes of the execution graph, with the median of their seconds over the calls.
+
+    Their status does not tell which ran: the counters call a node that takes under a microsecond
+    NOT_RUN. What was fused into another node is not in the execution graph.
+    """
     originals = {operator.get_friendly_name(): operator for operator in model.get_ops()}
     graph = {
         node.get_friendly_name(): {key: str(value.astype(str)) for key, value in node.get_rt_info().items()}
@@ -129,7 +132,9 @@ def run_nodes(model: Any, compiled: Any, calls: Sequence[Sequence[Any]]) -> list
             seconds[item.node_name].append(item.real_time.total_seconds())
     nodes = []
     for item in calls[-1]:
-        facts = graph.get(item.node_name, {})
+        if item.node_name not in graph:
+            continue
+        facts = graph[item.node_name]
         names = facts.get("originalLayersNames", "").split(",")
         made_of = [originals[name] for name in names if name in originals]
         nodes.append(
