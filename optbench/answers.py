@@ -7,13 +7,13 @@ them. Timings are never kept.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
+
+from omegaconf import OmegaConf
 
 from optbench import entries
 from optbench.checkpoint import hash_file
@@ -94,15 +94,5 @@ def file_of(part: int) -> str:
 
 def described(component: Component) -> dict[str, Any]:
     """A component's name and fields in plain JSON types."""
-    return {"name": component_name(component), **plain(dataclasses.asdict(component))}
-
-
-def plain(value: Any) -> Any:
-    """Nested settings with enums by their names and keys as text."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
+    fields = OmegaConf.to_container(OmegaConf.structured(component), enum_to_str=True)
+    return {"name": component_name(component), "fields": fields}

@@ -88,31 +88,19 @@ def comparison(measured: Measured, variants: Mapping[str, VariantResult]) -> Com
     samples = measured.samples
     wall = statistics.log_ratios(samples, "baseline", "candidate")
     cpu = statistics.log_ratios(samples, "baseline", "candidate", clock="cpu")
-    sizes = {name: size_bytes(variant) for name, variant in variants.items()}
-    peaks = {name: peak_memory_bytes(variant) for name, variant in variants.items()}
-    generated = variants["baseline"].generation
-    new_tokens = None if generated is None else generated.new_tokens
+    one, two = variants["baseline"], variants["candidate"]
+    new_tokens = None if one.generation is None else one.generation.new_tokens
     parts = phases.speedups(samples, "baseline", "candidate", new_tokens)
     return Comparison(
         first_token_speedup=parts.first_token,
         per_output_token_speedup=parts.per_output_token,
         speedup=statistics.ratio_estimate(wall),
         cpu_speedup=statistics.ratio_estimate(cpu),
-        size_ratio=ratio(sizes["candidate"], sizes["baseline"]),
-        peak_memory_ratio=ratio(peaks["candidate"], peaks["baseline"]),
+        size_ratio=ratio(two.size_bytes, one.size_bytes),
+        peak_memory_ratio=ratio(two.peak_memory_bytes, one.peak_memory_bytes),
         replicate_log_ratios=wall,
         replicate_cpu_log_ratios=cpu,
     )
-
-
-def size_bytes(variant: VariantResult) -> int | None:
-    """Size of a variant's weights."""
-    return None if variant.artifact is None else variant.artifact.size_bytes
-
-
-def peak_memory_bytes(variant: VariantResult) -> int | None:
-    """Highest resident set of a variant's cold start."""
-    return None if variant.cold_start is None else variant.cold_start.peak_memory_bytes
 
 
 def ratio(part: float | None, whole: float | None) -> float | None:

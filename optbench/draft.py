@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,10 @@ class Draft:
     def update(self, **changes: Any) -> None:
         """Change fields of the result."""
         self.result = replace(self.result, **changes)
+
+    def add_notes(self, notes: Iterable[str]) -> None:
+        """Say more aloud; what was said before is not repeated."""
+        self.update(notes=list(dict.fromkeys([*self.result.notes, *notes])))
 
     def variant(self, name: str, **changes: Any) -> None:
         """Change fields of one variant."""

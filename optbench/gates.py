@@ -20,6 +20,7 @@ MIN_REPLICATES = 5
 def judge_gates(gates: GatesConfig, result: RunResult, max_failed_share: float = 1.0) -> list[GateResult]:
     """The gates that are asked, in the order of the config; none passes on rows that could not be read."""
     judged = []
+    candidate = result.variants.get("candidate")
     if gates.min_speedup is not None:
         judged.append(min_speedup(gates.min_speedup, result))
     if gates.max_p95_seconds is not None:
@@ -29,9 +30,11 @@ def judge_gates(gates: GatesConfig, result: RunResult, max_failed_share: float =
     if gates.max_accuracy_drop is not None:
         judged.append(max_accuracy_drop(gates.max_accuracy_drop, result))
     if gates.max_size_bytes is not None:
-        judged.append(at_most("max_size_bytes", gates.max_size_bytes, size_bytes(result)))
+        size = None if candidate is None else candidate.size_bytes
+        judged.append(at_most("max_size_bytes", gates.max_size_bytes, size))
     if gates.max_peak_rss_bytes is not None:
-        judged.append(at_most("max_peak_rss_bytes", gates.max_peak_rss_bytes, peak_bytes(result)))
+        peak = None if candidate is None else candidate.peak_memory_bytes
+        judged.append(at_most("max_peak_rss_bytes", gates.max_peak_rss_bytes, peak))
     if judged and (unread := failed_share(result)) > max_failed_share:
         needs = "rows that can be read and encoded; optbench.log and the notes name those that cannot"
         judged.append(GateResult("max_failed_share", "inconclusive", max_failed_share, unread, needs=needs))
@@ -156,17 +159,3 @@ def at_most(name: str, bound: float, value: int | None) -> GateResult:
     if value is None:
         return GateResult(name, "inconclusive", bound, None, needs="a system that tells it")
     return GateResult(name, "pass" if value <= bound else "fail", bound, value)
-
-
-def size_bytes(result: RunResult) -> int | None:
-    """The candidate's weights."""
-    candidate = result.variants.get("candidate")
-    return None if candidate is None or candidate.artifact is None else candidate.artifact.size_bytes
-
-
-def peak_bytes(result: RunResult) -> int | None:
-    """The candidate's peak resident set."""
-    candidate = result.variants.get("candidate")
-    if candidate is None or candidate.cold_start is None:
-        return None
-    return candidate.cold_start.peak_memory_bytes

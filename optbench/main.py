@@ -70,9 +70,10 @@ def task(config: DictConfig) -> tuple[float, ...]:
 
 def search_of(config: RunConfig, directory: Path) -> Search | None:
     """The search that the running sweep is, if it is one."""
+    from optbench.records.search import TUNE_FILE
     from optbench.reports.terminal import Terminal
     from optbench.reports.tuning import show_search
-    from optbench.tune import TUNE_FILE, Search
+    from optbench.tune import Search
 
     if config.tune is None or config.quality.margin is None:
         return None

@@ -59,15 +59,13 @@ def quality_loss(result: RunResult) -> float | None:
 def size_bytes(result: RunResult) -> float | None:
     """The candidate's weights."""
     candidate = result.variants.get("candidate")
-    return None if candidate is None or candidate.artifact is None else candidate.artifact.size_bytes
+    return None if candidate is None else candidate.size_bytes
 
 
 def peak_memory_bytes(result: RunResult) -> float | None:
     """The candidate's highest resident set in a cold start."""
     candidate = result.variants.get("candidate")
-    if candidate is None or candidate.cold_start is None:
-        return None
-    return candidate.cold_start.peak_memory_bytes
+    return None if candidate is None else candidate.peak_memory_bytes
 
 
 READ: dict[Objective, Callable[[RunResult], float | None]] = {

@@ -24,12 +24,12 @@ from optbench.records import (
     read_result,
     write_atomically,
 )
+from optbench.records.search import TUNE_FILE
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 REPORT_FILE = "report.html"
-SEARCH_FILE = "tune.json"
 
 
 class Page(Protocol):
@@ -189,7 +189,7 @@ def first_result(found: Aggregate) -> RunResult | None:
 def search_of(directory: Path) -> TuneResult | None:
     """What a search over variants found, where the sweep was one."""
     try:
-        return msgspec.json.decode((directory / SEARCH_FILE).read_bytes(), type=TuneResult)
+        return msgspec.json.decode((directory / TUNE_FILE).read_bytes(), type=TuneResult)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 

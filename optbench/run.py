@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from optbench import assemble, components, serving
-from optbench.answers import AnswerStore
+from optbench.answers import Answered, AnswerStore
 from optbench.artifacts import ArtifactStore, CalibrationRows
 from optbench.checkpoint import read_spec
 from optbench.components import Artifact, LoadOptions, ModelSpec, Priority, Quantization
@@ -131,8 +131,7 @@ class Stages:
         templates = self.templates()
         with self.stage("preparing the models", "preparation"):
             artifacts = {name: self.artifact(name, spec, examples) for name in self.config.variants}
-            found = [note for artifact in artifacts.values() for note in artifact.notes]
-            self.draft.update(notes=list(dict.fromkeys([*self.draft.result.notes, *found])))
+            self.draft.add_notes(note for artifact in artifacts.values() for note in artifact.notes)
             crew = self.crew(artifacts, examples, templates)
         for name in self.config.variants:
             kind = "cold start" if self.config.measure.cold_start else "start"
@@ -260,7 +259,7 @@ class Stages:
             return None
         path = self.work / f"calibration-{count}.npz"
         drawn = examples.call("write_calibration", path, count)
-        self.draft.update(notes=list(dict.fromkeys([*self.draft.result.notes, *drawn.notes])))
+        self.draft.add_notes(drawn.notes)
         return CalibrationRows(path, drawn.fingerprint)
 
     def threads(self, variant: Variant) -> int:
@@ -339,12 +338,12 @@ class Stages:
             finally:
                 workers.close()
 
-        environment = self.draft.result.environment
-        store = AnswerStore(
-            cache_directory() if self.config.quality.reuse else self.work,
-            {"machine": environment["machine"], "versions": environment["versions"]},
-        )
-        answered = store.answer(crew.assignment(name), plan, self.evaluators(), compute)
+        if self.config.quality.reuse:
+            facts = {key: self.draft.result.environment[key] for key in ("machine", "versions")}
+            store = AnswerStore(cache_directory(), facts)
+            answered = store.answer(crew.assignment(name), plan, self.evaluators(), compute)
+        else:
+            answered = Answered(*compute(), before=False)
         self.evaluation_seconds[name] = answered.seconds
         self.note(name, answered.cautions)
         if answered.before:
@@ -352,8 +351,7 @@ class Stages:
 
     def note(self, name: str, cautions: Sequence[str]) -> None:
         """Say aloud what a runtime did otherwise than asked."""
-        said = [f"{name}: {caution}" for caution in cautions]
-        self.draft.update(notes=list(dict.fromkeys([*self.draft.result.notes, *said])))
+        self.draft.add_notes(f"{name}: {caution}" for caution in cautions)
 
     def evaluation(self, name: str, examples: Child) -> Evaluation:
         """What a variant's evaluation reads and writes."""

@@ -22,11 +22,11 @@ from optbench.draft import Draft, hash_of, plain_config
 from optbench.errors import OptbenchError, Unsupported
 from optbench.locations import LOG_FILE
 from optbench.records import RunResult, Stage, TunedPoint, TuneResult, to_json, write_atomically
+from optbench.records.search import TUNE_FILE
 from optbench.report import leave_run_page
 from optbench.run import Display, Outcome, Stages, run
 from optbench.sensitivity import Part
 
-TUNE_FILE = "tune.json"
 REPAIR_STEPS = (1, 2, 4)
 """How many of the most harmful parts a repair leaves in floating point, one try each."""
 RANKING_SHARE = 0.15

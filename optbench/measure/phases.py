@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optbench.measure.percentiles import PERCENTILES, percentile
 from optbench.measure.samples import Samples
-from optbench.measure.statistics import ratio_estimate, throughput
+from optbench.measure.statistics import pooled_facts, ratio_estimate, throughput
 from optbench.records import Estimate, Generation, Interval, PhaseLatency
 
 Seconds = NDArray[np.float64]
@@ -75,16 +74,7 @@ def speedup(baseline: dict[int, Seconds], candidate: dict[int, Seconds]) -> Esti
 
 def phase(replicates: Sequence[Seconds]) -> PhaseLatency:
     """Seconds of one phase, one array [calls] per replicate, and their percentiles."""
-    replicates = [calls for calls in replicates if len(calls)]
-    pooled = np.concatenate(replicates)
-    return PhaseLatency(
-        calls=len(pooled),
-        mean_seconds=float(pooled.mean()),
-        std_seconds=float(pooled.std(ddof=1)) if len(pooled) > 1 else 0.0,
-        min_seconds=float(pooled.min()),
-        max_seconds=float(pooled.max()),
-        percentiles=[percentile(q, replicates) for q in PERCENTILES],
-    )
+    return PhaseLatency(**pooled_facts([calls for calls in replicates if len(calls)]))
 
 
 def scaled(rate: Estimate, factor: int) -> Estimate:

@@ -12,7 +12,7 @@ import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,23 +204,31 @@ def neighbourhoods(blocks: Sequence[NDArray[np.float64]]) -> list[NDArray[np.flo
 def latency(samples: Samples, variant: str) -> Latency:
     """Wall seconds of the counted calls of `variant`, pooled over replicates, and its percentiles.
 
-    std_seconds is that of single calls (n - 1; 0 for one call). Raises ValueError without calls.
+    Raises ValueError without calls.
     """
     replicates = [np.concatenate(blocks) for blocks in samples.counted_blocks(variant)]
     replicates = [calls for calls in replicates if len(calls)]
     if not replicates:
         raise ValueError(f"no counted calls of {variant!r} to take a latency from")
-    pooled = np.concatenate(replicates)
     cpu_seconds = math.fsum(total.cpu_seconds for total in samples.totals(variant))
-    return Latency(
-        calls=len(pooled),
-        mean_seconds=float(pooled.mean()),
-        std_seconds=float(pooled.std(ddof=1)) if len(pooled) > 1 else 0.0,
-        min_seconds=float(pooled.min()),
-        max_seconds=float(pooled.max()),
-        percentiles=[percentile(q, replicates) for q in PERCENTILES],
-        cpu_seconds_per_call=cpu_seconds / len(pooled),
-    )
+    calls = sum(map(len, replicates))
+    return Latency(**pooled_facts(replicates), cpu_seconds_per_call=cpu_seconds / calls)
+
+
+def pooled_facts(replicates: Sequence[NDArray[np.float64]]) -> dict[str, Any]:
+    """Count, mean, spread, ends and percentiles of seconds, one array [calls] per replicate, none empty.
+
+    std_seconds is that of single calls (n - 1; 0 for one call).
+    """
+    pooled = np.concatenate(replicates)
+    return {
+        "calls": len(pooled),
+        "mean_seconds": float(pooled.mean()),
+        "std_seconds": float(pooled.std(ddof=1)) if len(pooled) > 1 else 0.0,
+        "min_seconds": float(pooled.min()),
+        "max_seconds": float(pooled.max()),
+        "percentiles": [percentile(q, replicates) for q in PERCENTILES],
+    }
 
 
 def throughput(samples: Samples, variant: str, batch_size: int) -> Throughput:

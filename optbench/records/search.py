@@ -8,6 +8,9 @@ import msgspec
 
 from optbench.records.values import Estimate, Record
 
+TUNE_FILE = "tune.json"
+"""The outcome of a search, in its directory."""
+
 Stage = Literal["screen", "repair", "final"]
 
 

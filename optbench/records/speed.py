@@ -134,6 +134,16 @@ class VariantResult(Record, frozen=True):
     generation: Generation | None = None
     label: str = ""
 
+    @property
+    def size_bytes(self) -> int | None:
+        """Size of the weights."""
+        return None if self.artifact is None else self.artifact.size_bytes
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """Highest resident set of a cold start."""
+        return None if self.cold_start is None else self.cold_start.peak_memory_bytes
+
 
 class TimingRecord(Record, frozen=True):
     """How the timing was done, and why it ended when it did."""
