@@ -252,7 +252,8 @@ def test_a_checkpoint_without_a_trained_head_is_refused(place, capfd):
     ],
 )
 def test_other_ways_to_run_pytorch_answer_nearly_alike(place, arguments, label, smaller):
-    result = run(place, *arguments, "quality.max_eval_samples=200", "threads=1")
+    rows = ["quality.max_eval_samples=200", "quality.reuse=false"]
+    result = run(place, *arguments, *rows, "threads=1")
     found = result.variants["candidate"]
     assert found.label == label
     assert result.quality.agreement.value > 0.97
