@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test slow check format clean
+.PHONY: run test slow check docs format clean
 
 run: $(VENV)/installed ## set up and run the demo
 	$(BIN)/optbench +experiment=demo
@@ -17,6 +17,9 @@ slow: $(VENV)/installed ## tests on real models and real processes
 check: $(VENV)/installed ## what CI runs before the tests
 	VENV=$(VENV) scripts/check.sh
 
+docs: $(VENV)/installed ## the documentation as a site that needs no network: site/index.html
+	VENV=$(VENV) scripts/build_docs.sh --strict
+
 format: $(VENV)/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -26,4 +29,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache
