@@ -81,8 +81,10 @@ def to_config(config: DictConfig) -> RunConfig:
     try:
         built = OmegaConf.to_object(plain)
     except MissingMandatoryValue as error:
-        key = error.full_key or str(error)
-        raise ConfigError(f"{key} must be set, it has no default; set it with {key}=VALUE") from error
+        keys = missing_keys(plain) or [error.full_key or str(error)]
+        raise ConfigError(
+            *(f"{key} must be set, it has no default; set it with {key}=VALUE" for key in keys)
+        ) from error
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     if not isinstance(built, RunConfig):
@@ -90,6 +92,13 @@ def to_config(config: DictConfig) -> RunConfig:
             "the config must start from optbench's schema; put '- config' first in its defaults list"
         )
     return built
+
+
+def missing_keys(config: DictConfig) -> list[str]:
+    """Every key without a value; empty where an interpolation to nowhere hides them."""
+    with contextlib.suppress(OmegaConfBaseException):
+        return sorted(OmegaConf.missing_keys(config))
+    return []
 
 
 def leave(error: ConfigError) -> None:
