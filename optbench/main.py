@@ -147,12 +147,13 @@ def discard(directory: Path) -> None:
             place.rmdir()
 
 
-def launch(arguments: list[str]) -> int:
-    """Run the Hydra application with `arguments`; returns the exit code."""
+def launch(arguments: list[str], planning: bool = False) -> int:
+    """Run the Hydra application with `arguments`, or tell what it would do; returns the exit code."""
     register_run_schema()
     plugins.import_all()
     register_resolvers()
     Session.reset()
+    Session.planning = planning
     application = hydra.main(
         config_path=str(conf_dir()), config_name="config", execution_whitelist=("optbench.*",)
     )(task)
