@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
 
     from optbench.main import launch
 
-    return launch(rest)
+    return launch([argument for argument in rest if argument != "--plan"], planning="--plan" in rest)
 
 
 def console() -> None:

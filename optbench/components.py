@@ -279,6 +279,13 @@ class Dataset(Component, ABC):
     def load(self, split: str) -> Any:
         """The rows of a split as a `datasets.Dataset`. Raises DataError."""
 
+    def rows_known(self, split: str) -> int | None:
+        """How many rows a split has, where that can be told without loading it; else null.
+
+        Raises DataError where it is known that there is nothing to load.
+        """
+        return None
+
     def sample(self, split: str, count: int, seed: int) -> tuple[Any, int]:
         """`count` seeded rows of a split, in its order, read as a stream; and how many it held.
 

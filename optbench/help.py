@@ -61,6 +61,7 @@ def help_body() -> str:
     lines += ["\nSet any value (key=value); the ones used most:", KEYS, "\nExamples:", EXAMPLES]
     lines += [
         "\nLook before you run: optbench --cfg job [key=value ...]",
+        "What would run, how long, what it lacks: optbench --plan [-m] [key=value ...]",
         "Is this machine fit to measure: optbench doctor",
         "Results so far: optbench aggregate DIR, optbench compare A B, optbench history (each with --help)",
         "The measured model, to keep: optbench export RUN_DIR DEST. The cache: optbench cache list",

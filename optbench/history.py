@@ -149,6 +149,13 @@ def storable(value: Any) -> Any:
     return None if isinstance(value, int) and abs(value) > LARGEST_WHOLE else value
 
 
+def directories(file: Path) -> list[str]:
+    """Where the finished runs of a history lay when they were added, the latest last. Raises ResultError."""
+    query = "SELECT directory FROM runs WHERE status = 'ok' GROUP BY directory ORDER BY max(started_at)"
+    with opened(file) as connection:
+        return [row[0] for row in connection.execute(query)]
+
+
 def trends(file: Path, since: str | None = None, model: str | None = None) -> list[Trend]:
     """One trend for each config, variant and machine with a finished run, the latest changed first.
 

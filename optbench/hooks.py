@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
+import math
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -27,7 +28,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from optbench import components
 from optbench.config import RunConfig
-from optbench.errors import ConfigError, ResultError
+from optbench.errors import ConfigError, OptbenchError, ResultError
 from optbench.records import RESULT_FILE, read_result, to_json, write_atomically
 from optbench.records.aggregate import PLAN_FILE, SweepPlan
 from optbench.summary import summarise
@@ -56,6 +57,8 @@ class Session:
     exit_code = 0
     interrupted = False
     sweeping = False
+    planning = False
+    """Whether to tell what would be run instead of running it."""
     templates: ClassVar[Templates | None] = None
     search: ClassVar[Search | None] = None
     at_end: ClassVar[list[Callable[[], object]]] = []
@@ -66,7 +69,7 @@ class Session:
     @classmethod
     def reset(cls) -> None:
         """As before the first run."""
-        cls.exit_code, cls.interrupted, cls.sweeping = 0, False, False
+        cls.exit_code, cls.interrupted, cls.sweeping, cls.planning = 0, False, False, False
         cls.templates = cls.search = None
         cls.at_end = []
         cls.axes = frozenset()
@@ -81,8 +84,10 @@ def to_config(config: DictConfig) -> RunConfig:
     try:
         built = OmegaConf.to_object(plain)
     except MissingMandatoryValue as error:
-        key = error.full_key or str(error)
-        raise ConfigError(f"{key} must be set, it has no default; set it with {key}=VALUE") from error
+        keys = missing_keys(plain) or [error.full_key or str(error)]
+        raise ConfigError(
+            *(f"{key} must be set, it has no default; set it with {key}=VALUE" for key in keys)
+        ) from error
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     if not isinstance(built, RunConfig):
@@ -90,6 +95,13 @@ def to_config(config: DictConfig) -> RunConfig:
             "the config must start from optbench's schema; put '- config' first in its defaults list"
         )
     return built
+
+
+def missing_keys(config: DictConfig) -> list[str]:
+    """Every key without a value; empty where an interpolation to nowhere hides them."""
+    with contextlib.suppress(OmegaConfBaseException):
+        return sorted(OmegaConf.missing_keys(config))
+    return []
 
 
 def leave(error: ConfigError) -> None:
@@ -123,6 +135,8 @@ class RunHooks(Callback):
                 raise ConfigError(*problems)
         except ConfigError as error:
             leave(error)
+        if Session.planning:
+            show_plan([([], checked)], {}, 1)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """A wrong option, key or type anywhere in the sweep ends it before the first point."""
@@ -130,11 +144,15 @@ class RunHooks(Callback):
         try:
             directory = Path(str(config.hydra.sweep.dir))
             problems = directory_problems(directory, "hydra.sweep.dir")
-            problems += resume_problems(config, directory) + sweep_problems(config)
+            points, wrong = composed_points(config)
+            problems += resume_problems(config, directory) + wrong
             if problems:
                 raise ConfigError(*problems)
         except ConfigError as error:
             leave(error)
+        if Session.planning:
+            axes = sweep_axes(config)
+            show_plan(points, axes, point_count(config, axes))
         keep_plan(config)
         Session.sweeping = True
         signal.signal(signal.SIGINT, interrupt)
@@ -248,27 +266,65 @@ def sweep_points(axes: dict[str, list[str]]) -> list[list[str]]:
     ]
 
 
-def sweep_problems(config: DictConfig) -> list[str]:
-    """Distinct composition problems of a sweep's points."""
+def composed_points(config: DictConfig) -> tuple[list[tuple[list[str], RunConfig]], list[str]]:
+    """Points of a sweep with their configs, and the distinct problems of composing the others."""
     axes = sweep_axes(config)
     Session.axes = frozenset(key for key, values in axes.items() if len(values) > 1)
     loader: Any = GlobalHydra.instance().config_loader()
+    points: list[tuple[list[str], RunConfig]] = []
     problems: dict[str, None] = {}
     for point in sweep_points(axes):
         try:
-            to_config(loader.load_sweep_config(config, point))
+            points.append((point, to_config(loader.load_sweep_config(config, point))))
         except ConfigError as error:
             problems.update(dict.fromkeys(error.problems))
         except (HydraException, OmegaConfBaseException) as error:
             problems[hydra_message(error)] = None
-    return list(problems)
+    return points, list(problems)
+
+
+def walks_all(config: DictConfig) -> bool:
+    """Whether a sweep has each combination of its axes as a point, rather than those a sampler likes."""
+    sampler = str(OmegaConf.select(config, "hydra.sweeper.sampler._target_") or "")
+    sweeper = str(OmegaConf.select(config, "hydra.sweeper._target_") or "")
+    return sampler.endswith("GridSampler") or sweeper.endswith("BasicSweeper")
+
+
+def point_count(config: DictConfig, axes: dict[str, list[str]]) -> int:
+    """Points of a sweep; the most that a sampler is allowed."""
+    if not walks_all(config):
+        return int(OmegaConf.select(config, "hydra.sweeper.n_trials"))
+    return math.prod(len(values) for values in axes.values())
+
+
+def show_plan(
+    points: Sequence[tuple[list[str], RunConfig]], axes: dict[str, list[str]], count: int
+) -> NoReturn:
+    """Print what would be run and end the process: with 0, or 2 where nothing could run.
+
+    Nothing may pass but SystemExit: Hydra turns other exceptions into warnings and runs.
+    """
+    from optbench.planning import PlannedPoint, plan_of
+    from optbench.reports.planning import show
+
+    sizes = {key: len(values) for key, values in axes.items() if len(values) > 1}
+    try:
+        planned = [PlannedPoint(" ".join(own_overrides(point)), config) for point, config in points]
+        plan = plan_of(planned, count, sizes)
+        show(plan)
+    except OptbenchError as error:
+        print_problems(ConfigError(*str(error).splitlines()))
+        raise SystemExit(error.exit_code) from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}; this is a defect of optbench, please report it"
+        sys.stderr.write(f"optbench: there is no plan: {reason}\n")
+        raise SystemExit(OptbenchError.exit_code) from error
+    raise SystemExit(0 if plan.can_run else ConfigError.exit_code)
 
 
 def keep_plan(config: DictConfig) -> None:
     """Write down which points a grid has, so that those that never start are missed."""
-    sampler = str(OmegaConf.select(config, "hydra.sweeper.sampler._target_") or "")
-    sweeper = str(OmegaConf.select(config, "hydra.sweeper._target_") or "")
-    if not (sampler.endswith("GridSampler") or sweeper.endswith("BasicSweeper")):
+    if not walks_all(config):
         return
     directory = Path(str(config.hydra.sweep.dir))
     with contextlib.suppress(OSError):
@@ -289,8 +345,12 @@ def hydra_message(error: BaseException) -> str:
 
 def point_title(number: int | str, overrides: Sequence[str]) -> str:
     """A sweep's point in words: its number, and what sets it apart from the others."""
-    own = [item for item in overrides if item.partition("=")[0] in Session.axes]
-    return f"point {number}: {' '.join(own or overrides)}"
+    return f"point {number}: {' '.join(own_overrides(overrides) or overrides)}"
+
+
+def own_overrides(overrides: Sequence[str]) -> list[str]:
+    """Those that the running sweep varies."""
+    return [item for item in overrides if item.partition("=")[0] in Session.axes]
 
 
 def sweep_exit_code(directory: Path) -> int:

@@ -8,19 +8,20 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from optbench import plugins
+from optbench.command_line import SWEEP_FLAGS
 from optbench.config import RunConfig, register_run_schema
 from optbench.errors import ConfigError, OptbenchError, ResultError
 from optbench.hooks import Session, hydra_message, point_title, print_problems, to_config
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from optbench.crew import Templates
     from optbench.run import Outcome
     from optbench.tune import Search
+
+MODE_CHANGED = "hydra.mode changed during config composition"
+"""What Hydra says when a config below the primary one sets the mode."""
 
 
 def task(config: DictConfig) -> tuple[float, ...]:
@@ -143,18 +147,19 @@ def discard(directory: Path) -> None:
             place.rmdir()
 
 
-def launch(arguments: list[str]) -> int:
-    """Run the Hydra application with `arguments`; returns the exit code."""
+def launch(arguments: list[str], planning: bool = False) -> int:
+    """Run the Hydra application with `arguments`, or tell what it would do; returns the exit code."""
     register_run_schema()
     plugins.import_all()
     register_resolvers()
     Session.reset()
+    Session.planning = planning
     application = hydra.main(
         config_path=str(conf_dir()), config_name="config", execution_whitelist=("optbench.*",)
     )(task)
-    with arguments_of(arguments), full_errors() as wants_traceback:
+    with full_errors() as wants_traceback:
         try:
-            application()
+            start(application, arguments)
         except KeyboardInterrupt:
             sys.stderr.write("optbench: interrupted\n")
             return 130
@@ -176,6 +181,21 @@ def launch(arguments: list[str]) -> int:
             print_problems(ConfigError(*problems))
             return 2
     return Session.exit_code
+
+
+def start(application: Callable[[], object], arguments: list[str]) -> None:
+    """Call Hydra; an experiment that says it is a sweep (`hydra.mode: MULTIRUN`) needs no -m.
+
+    Hydra itself looks for the mode in the primary config and on the command line only.
+    """
+    try:
+        with arguments_of(arguments):
+            application()
+    except ConfigCompositionException as error:
+        if not str(error).startswith(MODE_CHANGED) or set(arguments) & set(SWEEP_FLAGS):
+            raise
+        with arguments_of([SWEEP_FLAGS[0], *arguments]):
+            application()
 
 
 @contextlib.contextmanager

@@ -25,11 +25,14 @@ def report(
     ] = None,
     format_: Annotated[ReportFormat, typer.Option("--format", help="As what.")] = ReportFormat.html,
     plots: Annotated[Path | None, typer.Option(help="A directory for every plot as an SVG file.")] = None,
+    png: Annotated[bool, typer.Option("--png", help="Plots as PNG files instead.")] = False,
 ) -> None:
     """One HTML file that holds everything of a run or sweep; or the same facts as text."""
     from optbench.report import REPORT_FILE, page_of, plots_line, text_of
     from optbench.reports.terminal import console, say
 
+    if png and plots is None:
+        raise typer.BadParameter("--png needs a directory for the plots; give --plots DIR")
     page = page_of(directory, output)
     if format_ is ReportFormat.html:
         file = output or page.directory / REPORT_FILE
@@ -46,7 +49,7 @@ def report(
         say(console(sys.stderr), f"Written: {output}")
     if plots is not None:
         try:
-            written = page.plots(plots)
+            written = page.plots(plots, png)
         except OSError as error:
             refuse(f"--plots {plots}", error)
         say(console(sys.stderr), plots_line(written, plots))

@@ -15,7 +15,7 @@ from optbench import assemble, components, serving
 from optbench.answers import Answered, AnswerStore
 from optbench.artifacts import ArtifactStore, CalibrationRows
 from optbench.checkpoint import read_spec
-from optbench.components import Artifact, LoadOptions, ModelSpec, Priority, Quantization
+from optbench.components import Artifact, LoadOptions, ModelSpec, Priority, Quantization, Task
 from optbench.config import InputSource, RunConfig, Scenario, Start, Variant
 from optbench.crew import Crew, Templates
 from optbench.draft import Draft
@@ -169,17 +169,7 @@ class Stages:
         """The model's own facts, held against everything else. Raises ConfigError, Unsupported."""
         config = self.config
         spec = read_spec(config.model.resolve(), config.model.trust_remote_code)
-        generated = config.task.generated_tokens or 0
-        if config.task.has_length and spec.max_length is not None:
-            longest = spec.max_length - generated
-            if config.input_length > longest:
-                new = f" less the {generated} new tokens" if generated else ""
-                raise ConfigError(
-                    f"input_length must not exceed {longest}, the longest input of this model{new}, "
-                    f"got {config.input_length}; set it with input_length={max(1, longest)}"
-                )
-        if reasons := objections(config, spec):
-            raise Unsupported("\n".join(reasons))
+        require_fit(config, spec)
         for name, variant in config.variants.items():
             self.note(name, variant.quantization.cautions())
             self.note(name, variant.backend.cautions_about(variant.quantization))
@@ -240,17 +230,8 @@ class Stages:
         return self.store.quantized(artifact, quantization, self.calibration(quantization, examples))
 
     def source(self, variant: Variant, spec: ModelSpec) -> Artifact:
-        """What a variant's quantization reads: the checkpoint, exported and rewritten as far as needed."""
-        backend, quantization = variant.backend, variant.quantization
-        artifact = self.store.checkpoint(spec)
-        if (quantization.source_format or backend.artifact_formats[0]) == "onnx":
-            opset = getattr(backend, "opset", None)
-            artifact = self.store.exported(
-                artifact, self.config.task.export_task, opset, spec.trust_remote_code
-            )
-        if variant.graph.recipe() is not None:
-            artifact = self.store.optimized(artifact, variant.graph)
-        return artifact
+        """See prepared_source."""
+        return prepared_source(self.store, self.config.task, variant, spec)
 
     def calibration(self, quantization: Quantization, examples: Child) -> CalibrationRows | None:
         """Encoded rows for a quantization to look at, none of which is evaluated."""
@@ -399,6 +380,33 @@ class Stages:
                 quality, evaluation_seconds=self.evaluation_seconds, evaluation_batch_sizes=batches
             )
         )
+
+
+def prepared_source(store: ArtifactStore, task: Task, variant: Variant, spec: ModelSpec) -> Artifact:
+    """What a variant's quantization reads: the checkpoint, exported and rewritten as far as needed."""
+    backend, quantization = variant.backend, variant.quantization
+    artifact = store.checkpoint(spec)
+    if (quantization.source_format or backend.artifact_formats[0]) == "onnx":
+        opset = getattr(backend, "opset", None)
+        artifact = store.exported(artifact, task.export_task, opset, spec.trust_remote_code)
+    if variant.graph.recipe() is not None:
+        artifact = store.optimized(artifact, variant.graph)
+    return artifact
+
+
+def require_fit(config: RunConfig, spec: ModelSpec) -> None:
+    """Raise ConfigError, MissingExtra or Unsupported if a config does not fit the model or itself."""
+    generated = config.task.generated_tokens or 0
+    if config.task.has_length and spec.max_length is not None:
+        longest = spec.max_length - generated
+        if config.input_length > longest:
+            new = f" less the {generated} new tokens" if generated else ""
+            raise ConfigError(
+                f"input_length must not exceed {longest}, the longest input of this model{new}, "
+                f"got {config.input_length}; set it with input_length={max(1, longest)}"
+            )
+    if reasons := objections(config, spec):
+        raise Unsupported("\n".join(reasons))
 
 
 def objections(config: RunConfig, spec: ModelSpec) -> list[str]:

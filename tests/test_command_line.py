@@ -33,6 +33,15 @@ def test_heavy_libraries_are_not_imported_before_a_run(arguments, code, tmp_path
     assert "loaded:\n" in done.stderr
 
 
+def test_a_plan_imports_nothing_that_runs_models(tmp_path, private_cache):
+    script = PROBE.format(arguments=["--plan"], heavy=HEAVY)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "loaded:\n" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_reading_and_showing_results_needs_no_heavy_library():
     script = "import optbench.records, optbench.reports.terminal, optbench.verdict, sys; "
     script += f"sys.exit(' '.join(name for name in {HEAVY!r} if name in sys.modules) or 0)"

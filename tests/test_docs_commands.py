@@ -105,7 +105,7 @@ def python_problem(words, capfd):
 
 def optbench_problem(arguments, capfd):
     """What is wrong with the arguments of optbench."""
-    rest = [argument for argument in arguments if argument not in ("-q", "-v")]
+    rest = [argument for argument in arguments if argument not in ("-q", "-v", "--plan")]
     if {"--help", "--version", "--hydra-help"} & set(rest):
         return None
     if rest and rest[0] in cli.TOOLS:

@@ -12,9 +12,9 @@ from reference.meanings import NOTICE, code, table
 
 INTRODUCTION = """\
 A first word that names a tool runs it; anything else is a run: [its configuration](config.md), and
-`optbench --help`. Before a run: `--cfg job` shows the composed configuration, `-m` runs a sweep,
-`--config-dir DIR --config-name NAME` takes a file of yours, `-q` and `-v` print less and more,
-`--version`."""
+`optbench --help`. Before a run: `--plan` tells what it would do, for how long and on how much disk,
+`--cfg job` shows the composed configuration, `-m` runs a sweep, `--config-dir DIR --config-name
+NAME` takes a file of yours, `-q` and `-v` print less and more, `--version`."""
 
 
 def page() -> str:
