@@ -49,15 +49,15 @@ class Explained(Component):
     size: in rows.
     """
 
+    __module__ = "optbench.example"
     size: int | None = None
     names: list[str] | None = None
 
 
-def test_a_key_without_a_meaning_ends_the_build():
+def test_a_key_without_a_meaning_ends_the_build(monkeypatch):
     with pytest.raises(ValueError, match="Explained must explain its field 'names'"):
         list(options.field_rows(Explained, "part"))
-    Explained.__doc__ += "\n\n    names: of rows.\n"
-    Explained.__module__ = "optbench.example"
+    monkeypatch.setattr(Explained, "__doc__", "A part.\n\nsize: in rows. names: of rows.")
     assert list(options.field_rows(Explained, "part")) == [
         ("`part.size`", "integer or null", "`null`", "in rows."),
         ("`part.names`", "list of text or null", "`null`", "of rows."),
