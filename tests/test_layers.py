@@ -13,7 +13,7 @@ PLUG_INS = {"models", "tasks", "datasets", "backends", "quantizations", "graphs"
 
 # From the bottom up. A module may import from lower layers; inside a layer only its own package.
 LAYERS = [
-    {"errors", "units", "verbosity", "locations"},
+    {"errors", "units", "verbosity", "locations", "extensions"},
     {"records", "environment", "ragged", "hub", "process"},
     {"walk"},
     {"points"},
@@ -24,7 +24,7 @@ LAYERS = [
     {"pairing", "conditions"},
     {"compare"},
     {"components"},
-    {"columns", "checkpoint", "tokenization", "config", "generation", "streaming"},
+    {"columns", "checkpoint", "tokenization", "config", "generation", "streaming", "contract"},
     {"torch_weights", "onnx_graphs"},
     {"torch_kernels"},
     {"torch_session", "openvino_session", "quiet_openvino"},
@@ -45,6 +45,7 @@ LAYERS = [
     {"summary"},
     {"tune"},
     {"plugins", "resolvers", "hooks"},
+    {"composition"},
     {"main"},
     {"cache_commands", "handover_command", "report_command"},
     {"tools"},
