@@ -33,6 +33,18 @@ def test_heavy_libraries_are_not_imported_before_a_run(arguments, code, tmp_path
     assert "loaded:\n" in done.stderr
 
 
+def test_importing_the_package_costs_nothing_and_its_api_needs_no_heavy_library():
+    script = (
+        "import sys, optbench; before = {name.partition('.')[0] for name in sys.modules}; "
+        "light = not before & {'hydra', 'omegaconf', 'numpy', 'msgspec', 'rich'}; "
+        "optbench.compose('batch_size=2'); "
+        f"heavy = [name for name in {(*HEAVY, 'scipy')!r} if name in sys.modules]; "
+        "sys.exit(0 if light and not heavy else f'{before} {heavy}')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_reading_and_showing_results_needs_no_heavy_library():
     script = "import optbench.records, optbench.reports.terminal, optbench.verdict, sys; "
     script += f"sys.exit(' '.join(name for name in {HEAVY!r} if name in sys.modules) or 0)"

@@ -212,6 +212,8 @@ def test_other_groups_bring_their_options_too(tmp_path, optbench):
         assert (done.returncode, done.stderr) == (0, ""), choice
         assert "strength: 3" in done.stdout
     assert "    mine                    Mine. (their-quant)\n" in optbench(place, "--help").stdout
+    script = "import optbench; print(optbench.compose('quant=theirs').quantization.strength)"
+    assert optbench(place, script, python=("-c",)).stdout == "3\n"
 
 
 def test_a_name_can_be_registered_once_only():
