@@ -85,10 +85,20 @@ class Component:
         return []
 
 
+_registered: dict[tuple[str, str], str] = {}
+"""Module of the class behind each group and name."""
+
+
 def register(group: str, name: str) -> Callable[[ComponentType], ComponentType]:
-    """Class decorator: store the dataclass as `<name>_schema` of a config group."""
+    """Class decorator: store the dataclass as `<name>_schema` of a config group.
+
+    Raises ValueError where another module has taken the name.
+    """
 
     def store(cls: ComponentType) -> ComponentType:
+        owner = _registered.setdefault((group, name), cls.__module__)
+        if owner != cls.__module__:
+            raise ValueError(f"{group}={name} is registered by {owner} already; choose another name")
         ConfigStore.instance().store(group=group, name=f"{name}_schema", node=cls, replace=True)
         cls.registered_name = name  # type: ignore[attr-defined]
         return cls

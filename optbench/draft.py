@@ -6,15 +6,15 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from optbench import __version__
-from optbench.components import component_name
+from optbench import __version__, extensions
+from optbench.components import component_name, walk
 from optbench.config import RunConfig
 from optbench.environment import capture
 from optbench.errors import Unsupported, WorkerError
@@ -24,7 +24,7 @@ from optbench.records import Failure, RunResult, replace, write_result
 class Draft:
     """The result as far as it has come; saved after every stage, so that nothing measured is lost."""
 
-    def __init__(self, config: RunConfig, directory: Path) -> None:
+    def __init__(self, config: RunConfig, directory: Path, command: Sequence[str] | None = None) -> None:
         self.directory = directory
         self.stage = "configuration"
         resolved = plain_config(config)
@@ -32,10 +32,10 @@ class Draft:
             optbench_version=__version__,
             status="failed",
             started_at=now(),
-            command=sys.argv,
+            command=sys.argv if command is None else list(command),
             config=resolved,
             config_hash=config_hash(config),
-            environment=capture(directory=Path.cwd()),
+            environment=environment_of(config),
             failure=Failure("interrupted", self.stage, "the run has not come to its end"),
         )
 
@@ -95,6 +95,12 @@ def plain_config(config: RunConfig) -> dict[str, Any]:
         for name, variant in config.variants.items()
     } | {"task": component_name(config.task), "model_class": config.task.model_class}
     return named
+
+
+def environment_of(config: RunConfig) -> dict[str, Any]:
+    """The machine and the software of a run; `plug_ins`: version by distribution of those it uses."""
+    used = extensions.versions_behind(type(component) for _, component in walk(config))
+    return {**capture(directory=Path.cwd()), "plug_ins": used}
 
 
 def config_hash(config: RunConfig) -> str:

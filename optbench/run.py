@@ -74,12 +74,19 @@ class Outcome:
         return not self.result.variants
 
 
-def run(config: RunConfig, directory: Path, display: Display, templates: Templates | None = None) -> Outcome:
+def run(
+    config: RunConfig,
+    directory: Path,
+    display: Display,
+    templates: Templates | None = None,
+    command: Sequence[str] | None = None,
+) -> Outcome:
     """Run `config`; `result.json` in `directory` grows stage by stage. Raises nothing foreseeable.
 
-    templates: kept by the caller for further runs; by default the run has its own.
+    templates: kept by the caller for further runs; by default the run has its own. command: what the
+    result says it was started with; by default this process's own command line.
     """
-    draft = Draft(config, directory)
+    draft = Draft(config, directory, command)
     error: BaseException | None = None
     try:
         components.check(config)

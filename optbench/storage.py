@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from optbench.measure.samples import Samples
 from optbench.measure.server import Trial
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 SAMPLES_FILE = "samples.parquet"
 BLOCKS_FILE = "blocks.parquet"
@@ -71,10 +76,41 @@ def write_table(file: Path, columns: Mapping[str, Sequence[object]], types: Mapp
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in types.items()])
+    arrays = [column_of(columns[name], kind) for name, kind in types.items()]
     staging = file.with_name(f".{file.name}.tmp")
-    pq.write_table(pa.table(columns, schema=schema), staging)
+    pq.write_table(pa.Table.from_arrays(arrays, names=list(types)), staging)
     staging.replace(file)
+
+
+def column_of(values: Sequence[Any], kind: str) -> Any:
+    """An Arrow array of whole numbers, reals, texts or truth values, some of which may be null.
+
+    Laid out by hand (Arrow columnar format 1.5): `pyarrow.array` imports pandas, which takes 45 MB and 0.4 s
+    of CPU time in the coordinator.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    known = np.array([value is not None for value in values], dtype=bool)
+    validity = None if known.all() else bits(known)
+    if kind == "string":
+        texts = [b"" if value is None else value.encode() for value in values]
+        offsets = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+        content = [pa.py_buffer(offsets.tobytes()), pa.py_buffer(b"".join(texts))]
+    elif kind == "bool_":
+        content = [bits(np.array([bool(value) for value in values], dtype=bool))]
+    else:
+        numbers = np.array([0 if value is None else value for value in values], dtype=kind)
+        content = [pa.py_buffer(numbers.tobytes())]
+    return pa.Array.from_buffers(getattr(pa, kind)(), len(values), [validity, *content])
+
+
+def bits(values: NDArray[np.bool_]) -> Any:
+    """Truth values as Arrow packs them, the first in the lowest bit."""
+    import numpy as np
+    import pyarrow as pa
+
+    return pa.py_buffer(np.packbits(values, bitorder="little").tobytes())
 
 
 SAMPLE_COLUMNS = {

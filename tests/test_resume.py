@@ -13,7 +13,13 @@ from optbench.history import content_hash
 from optbench.objectives import objective
 from optbench.records import Failure, read_result, replace, write_result
 
-NOW = {"machine": "m1", "python": "CPython 3", "versions": {"torch": "2.0"}, "thread_variables": {}}
+NOW = {
+    "machine": "m1",
+    "python": "CPython 3",
+    "versions": {"torch": "2.0"},
+    "plug_ins": {"their-runtime": "1.0"},
+    "thread_variables": {},
+}
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ def sweep(tmp_path, made_run, write_run, monkeypatch):
         variants={"candidate": SimpleNamespace(artifact=None)},
     )
     monkeypatch.setattr(resume, "config_hash", lambda config: "same")
-    monkeypatch.setattr(resume, "capture", lambda directory: NOW)
+    monkeypatch.setattr(resume, "environment_of", lambda config: NOW)
     resume.finished.cache_clear()
     return SimpleNamespace(config=config, directory=directory, run=run, model=model)
 
@@ -55,6 +61,7 @@ def test_without_resume_nothing_is_looked_for(sweep):
         {"optbench_version": "0.0.1"},
         {"environment": {**NOW, "machine": "m2"}},
         {"environment": {**NOW, "versions": {"torch": "2.1"}}},
+        {"environment": {**NOW, "plug_ins": {"their-runtime": "1.1"}}},
         {"environment": {**NOW, "thread_variables": {"OMP_NUM_THREADS": "1"}}},
         {"status": "failed", "failure": Failure("WorkerError", "timing", "it died")},
     ],

@@ -172,7 +172,8 @@ def section(about: About) -> str:
     parts += ["### How it was made", made(about)]
     if loading := how_to_load(about):
         parts += ["### How to load it", loading]
-    parts += ["### How to measure it again", fenced(about.command, "bash"), END]
+    again = ["### How to measure it again", fenced(about.command, "bash")] if about.command else []
+    parts += [*again, END]
     return "\n\n".join(parts)
 
 
