@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -150,6 +151,8 @@ def launch(arguments: list[str], planning: bool = False) -> int:
     register_resolvers()
     Session.reset()
     Session.planning = planning
+    if sweeps_by_itself(arguments):
+        arguments = ["-m", *arguments]
     application = hydra.main(
         config_path=str(conf_dir()), config_name="config", execution_whitelist=("optbench.*",)
     )(task)
@@ -177,6 +180,40 @@ def launch(arguments: list[str], planning: bool = False) -> int:
             print_problems(ConfigError(*problems))
             return 2
     return Session.exit_code
+
+
+def sweeps_by_itself(arguments: Sequence[str]) -> bool:
+    """Whether an experiment among `arguments` is a sweep (hydra.mode), which Hydra wants to hear from -m.
+
+    False where the command line says something about it itself, or only looks at the config.
+    """
+    told = ("-m", "--multirun", "hydra.mode=", "-c", "--cfg", "-i", "--info", "-h", "--help", "--hydra-help")
+    if any(item.startswith(told) and not item.startswith(("--config", "-cd", "-cn")) for item in arguments):
+        return False
+    pairs = [item.partition("=") for item in arguments]
+    names = [value for key, _, value in pairs if key.lstrip("+") == "experiment"]
+    files = [folder / "experiment" / f"{name}.yaml" for folder in config_folders(arguments) for name in names]
+    return any(is_sweep(file) for file in files if file.is_file())
+
+
+def config_folders(arguments: Sequence[str]) -> list[Path]:
+    """The folder given with --config-dir, and the shipped one."""
+    given = [
+        Path(value if joined else following)
+        for item, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        for key, joined, value in [item.partition("=")]
+        if key in ("--config-dir", "-cd")
+    ]
+    return [*given, conf_dir()]
+
+
+def is_sweep(file: Path) -> bool:
+    """Whether a config file sets hydra.mode to MULTIRUN; what is wrong with it Hydra tells better."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return str(content["hydra"]["mode"]) == RunMode.MULTIRUN.name
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return False
 
 
 @contextlib.contextmanager
