@@ -16,7 +16,7 @@ from pathlib import Path
 from optbench.cache import listing
 from optbench.checkpoint import read_spec
 from optbench.components import ModelSpec, Task, collect_problems
-from optbench.config import InputSource, RunConfig, Variant
+from optbench.config import InputSource, RunConfig, Scope, Variant
 from optbench.draft import hash_of
 from optbench.entries import FOLDER
 from optbench.errors import DataError, MissingExtra, OptbenchError, Unsupported
@@ -189,7 +189,9 @@ class Planner:
     def _rows(self, sought: Sought) -> int | None:
         """Rows that would be evaluated; null where nobody can tell before they are read."""
         config = sought.config
-        if not (config.quality.enabled or config.measure.inputs is InputSource.dataset):
+        measure = config.measure
+        timed = measure.inputs is InputSource.dataset or measure.scope is Scope.end_to_end
+        if not (config.quality.enabled or timed):
             return 0
         known = config.dataset.rows_known(config.dataset.eval_split)
         if config.quality.max_eval_samples is not None:
