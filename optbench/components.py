@@ -238,6 +238,16 @@ class Generating(Protocol):
         """Nanoseconds from the start of a call to its first token, of each call since last asked."""
 
 
+class Pipeline(Protocol):
+    """What a task does around the model, from raw rows to answers. Lives in a worker process."""
+
+    def encode(self, rows: Sequence[Any]) -> tuple[Feed, Any]:
+        """Model inputs of raw rows [batch, ...], padded to the longest, and what `decode` must know."""
+
+    def decode(self, outputs: Mapping[str, NDArray[np.generic]], encoded: Any) -> list[Any]:
+        """The answer to each row, as `Examples.predictions` gives it."""
+
+
 @dataclass
 class Model(Component, ABC):
     """Where the checkpoint comes from.
@@ -311,6 +321,9 @@ class Task(Component, ABC):
     evaluation_batch_size: ClassVar[int | None] = None
     """Rows that are evaluated together unless the config says otherwise; null leaves it to the run."""
 
+    pipeline_imports: ClassVar[tuple[str, ...]] = ("transformers.models.auto.tokenization_auto",)
+    """Modules that `pipeline` needs; template processes import them once."""
+
     @property
     def generated_tokens(self) -> int | None:
         """New tokens that a timed call generates; null where a call is one forward pass."""
@@ -331,6 +344,15 @@ class Task(Component, ABC):
     @abstractmethod
     def padding(self, spec: ModelSpec) -> dict[str, int]:
         """What fills the end of shorter rows in a batch, by input name."""
+
+    def refuses_pipeline(self) -> str | None:
+        """None, or why there is no `pipeline`."""
+        name = component_name(self)
+        return f"task={name} cannot be timed from raw rows to answers; use measure.scope=model"
+
+    def pipeline(self, spec: ModelSpec) -> Pipeline:
+        """How raw rows (`Examples.raw`) become answers. Heavy: loads the tokenizer or image processor."""
+        raise ValueError(self.refuses_pipeline())
 
     def kept(self, feed: Feed, outputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """What of one row's outputs the worker keeps; `feed` is the row, unpadded. All, unless overridden.
@@ -384,6 +406,10 @@ class Examples(ABC):
     @abstractmethod
     def texts(self) -> list[str]:
         """Each row in words, for lists that people read."""
+
+    def raw(self) -> list[Any]:
+        """Each row as its task's `pipeline` takes it; empty for tasks that have none."""
+        return []
 
     def statistics(self, outputs: Sequence[Mapping[str, Any]]) -> Statistics:
         """What each row contributes to `metrics`, by name; empty without references."""

@@ -35,6 +35,13 @@ class InputSource(Enum):
     dataset = "dataset"
 
 
+class Scope(Enum):
+    """What a timed call is: the model alone, or raw rows in and answers out."""
+
+    model = "model"
+    end_to_end = "end_to_end"
+
+
 class Start(Enum):
     """How a fresh worker comes to be: forked from a template that has imported, or started anew."""
 
@@ -120,6 +127,8 @@ class MeasureConfig(Component):
     scenario: latency (one call after the other), throughput (the same, read as samples per second), or
     server (then also requests that arrive by themselves, see `server`).
     processes: of each variant, computing at the same time; only for throughput.
+    scope: model times forwards (or generations) over inputs made beforehand; end_to_end times calls that
+    take raw rows of the dataset as they are, encode them, run the model and make answers of its outputs.
     inputs: random token ids, or texts of the dataset cut and padded to the length.
     replicates, max_replicates: fewest and most pairs of fresh worker processes.
     precision: stop when the speed-up is known to this relative half-width.
@@ -137,6 +146,7 @@ class MeasureConfig(Component):
     scenario: Scenario = Scenario.latency
     processes: int = 1
     server: ServerConfig = field(default_factory=ServerConfig)
+    scope: Scope = Scope.model
     inputs: InputSource = InputSource.random
     replicates: int = 5
     max_replicates: int = 20

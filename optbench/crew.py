@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optbench.config import Start
+from optbench.end_to_end import WholeCalls, whole_call_environment
 from optbench.group import WorkerGroup
 from optbench.process import Child, Template, start
 from optbench.worker import Assignment, RemoteWorker
@@ -46,13 +47,17 @@ class Crew:
         log: Path,
         timeout_seconds: float,
         processes: int = 1,
+        whole_calls: WholeCalls | None = None,
     ) -> None:
         self._assignments = assignments
+        self._whole_calls = whole_calls
         self._templates = templates
         self._log = log
         self._timeout = timeout_seconds
         self._processes = processes
         self.fallbacks: dict[str, str] = {}
+        for name in assignments if whole_calls is not None else ():
+            self._template(name, self._to_time(name))  # it imports while other stages last
 
     @property
     def start(self) -> Start:
@@ -65,16 +70,30 @@ class Crew:
 
     def fresh(self, name: str, **options: Any) -> RemoteWorker:
         """A new, loaded worker for a variant, forked where that is safe; `options` change its own."""
-        assignment = self._assignments[name]
+        return self._started(name, self._assignments[name], options)
+
+    def to_time(self, name: str, **options: Any) -> RemoteWorker:
+        """The same, to be timed: from raw rows to answers if the crew was made so."""
+        return self._started(name, self._to_time(name), options)
+
+    def _started(self, name: str, assignment: Assignment, options: dict[str, Any]) -> RemoteWorker:
         assignment = replace(assignment, options=replace(assignment.options, **options))
         child = self._fork(name, assignment) or self._spawn(name, assignment)
         return self._loaded(child)
 
+    def _to_time(self, name: str) -> Assignment:
+        assignment = self._assignments[name]
+        if self._whole_calls is None:
+            return assignment
+        more = whole_call_environment(assignment.backend, assignment.options.threads)
+        environment = {**assignment.environment, **more}
+        return replace(assignment, whole_calls=self._whole_calls, environment=environment)
+
     def timed(self, name: str) -> RemoteWorker | WorkerGroup:
         """What computes for a variant while it is timed: one fresh worker, or several."""
         if self._processes == 1:
-            return self.fresh(name)
-        return WorkerGroup.of(self._processes, lambda: self.fresh(name))
+            return self.to_time(name)
+        return WorkerGroup.of(self._processes, lambda: self.to_time(name))
 
     def spawned(self, name: str) -> RemoteWorker:
         """A new, loaded worker in a fresh interpreter, whatever the configured start."""
@@ -88,13 +107,19 @@ class Crew:
             raise
 
     def _fork(self, name: str, assignment: Assignment) -> Child | None:
-        if self._templates is None or not assignment.backend.may_fork():
+        template = self._template(name, assignment)
+        if template is None:
             return None
-        template = self._templates.get(name, assignment.backend.imports, assignment.environment)
         if reason := template.refuses():
             self.fallbacks[name] = reason
             return None
         return template.fork(name, FACTORY, assignment)
+
+    def _template(self, name: str, assignment: Assignment) -> Template | None:
+        """The template that a variant's workers are forked from; null where they are started anew."""
+        if self._templates is None or not assignment.backend.may_fork():
+            return None
+        return self._templates.get(name, assignment.imports, assignment.environment)
 
     def _spawn(self, name: str, assignment: Assignment) -> Child:
         return start(name, FACTORY, assignment, environment=assignment.environment, log=self._log)

@@ -105,9 +105,13 @@ def environment_of(config: RunConfig) -> dict[str, Any]:
 
 def config_hash(config: RunConfig) -> str:
     """What tells a point's settings from all others'; a sweep's own keys do not count."""
-    resolved = plain_config(config)
-    del resolved["resume"]
-    return hash_of({**resolved, "batch_sizes": None, "input_lengths": None})
+    return point_hash(plain_config(config))
+
+
+def point_hash(resolved: Mapping[str, Any]) -> str:
+    """The same of a config that is resolved already."""
+    own = {key: value for key, value in resolved.items() if key != "resume"}
+    return hash_of({**own, "batch_sizes": None, "input_lengths": None})
 
 
 def hash_of(resolved: Mapping[str, Any]) -> str:

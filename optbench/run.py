@@ -16,9 +16,10 @@ from optbench.answers import Answered, AnswerStore
 from optbench.artifacts import ArtifactStore, CalibrationRows
 from optbench.checkpoint import read_spec
 from optbench.components import Artifact, LoadOptions, ModelSpec, Priority, Quantization, Task
-from optbench.config import InputSource, RunConfig, Scenario, Start, Variant
+from optbench.config import InputSource, RunConfig, Scenario, Scope, Start, Variant
 from optbench.crew import Crew, Templates
 from optbench.draft import Draft
+from optbench.end_to_end import WholeCalls
 from optbench.environment import available_cores
 from optbench.errors import ConfigError, OptbenchError, Unsupported, WorkerError
 from optbench.examples import ENVIRONMENT, Opened
@@ -127,6 +128,7 @@ class Stages:
         self.store = ArtifactStore(cache_directory(), self.log)
         stack.callback(self.store.close)
         self.metrics: list[str] = []
+        self.whole_calls: WholeCalls | None = None
         self.evaluation_seconds: dict[str, float] = {}
 
     def all(self) -> None:
@@ -198,8 +200,9 @@ class Stages:
         self.stack.callback(child.close)
         child.receive()
         from_rows = config.measure.inputs is InputSource.dataset
+        whole = config.measure.scope is Scope.end_to_end
         opened = None
-        if config.quality.enabled or from_rows:
+        if config.quality.enabled or from_rows or whole:
             metrics = config.quality.metrics if config.quality.enabled else []
             quality = config.quality
             opened = child.call("open", quality.max_eval_samples, metrics, quality.skip_samples)
@@ -208,6 +211,8 @@ class Stages:
             child.call("write_rows", self.work / "rows.npz")
         shape = (config.batch_size, config.input_length)
         child.call("write_feeds", self.work / "feeds.npz", shape, from_rows)
+        if whole:
+            self.whole_calls = WholeCalls(config.task, spec, child.call("raw_batches", config.batch_size))
         return child, opened
 
     def templates(self) -> Templates | None:
@@ -286,7 +291,9 @@ class Stages:
                 self.work / "feeds.npz",
                 self.environment(variant),
             )
-        return Crew(assignments, templates, self.log, measure.timeout_seconds, measure.processes)
+        return Crew(
+            assignments, templates, self.log, measure.timeout_seconds, measure.processes, self.whole_calls
+        )
 
     def first_start(self, name: str, crew: Crew, artifact: Artifact) -> None:
         """What a variant is; in a fresh interpreter also its load, first call, and the memory they take."""
@@ -419,6 +426,8 @@ def require_fit(config: RunConfig, spec: ModelSpec) -> None:
 def objections(config: RunConfig, spec: ModelSpec) -> list[str]:
     """Why the parts of a config do not fit each other or the model. Raises MissingExtra."""
     reasons = [config.task.supports(spec)]
+    if config.measure.scope is Scope.end_to_end:
+        reasons.append(config.task.refuses_pipeline())
     for variant in config.variants.values():
         backend, quantization, graph = variant.backend, variant.quantization, variant.graph
         for part in (backend, quantization):

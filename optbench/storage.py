@@ -22,24 +22,25 @@ def write_samples(directory: Path, samples: Samples) -> None:
     """Write both files; an interrupted write leaves the old ones.
 
     samples, a row a call: replicate, pair, block, position, index, variant, settling, nanoseconds, and
-    first_token_nanoseconds where calls generate tokens.
+    first_token_nanoseconds where calls generate tokens, model_nanoseconds where they go from raw rows to
+    answers.
     blocks: replicate, pair, block, position, variant, calls, settling_calls, wall_nanoseconds and
     cpu_nanoseconds of the counted calls, started_nanoseconds (monotonic clock), probe_nanoseconds of
     its pair.
     """
     probes = {(replicate, pair): value for replicate, pair, value in samples.probe_nanoseconds}
-    phased = any(placed.block.first_token_nanoseconds is not None for placed in samples.blocks)
-    columns = SAMPLE_COLUMNS | (PHASE_COLUMNS if phased else {})
+    parts = [name for name in PART_COLUMNS if any(getattr(one.block, name) for one in samples.blocks)]
+    columns = SAMPLE_COLUMNS | {name: PART_COLUMNS[name] for name in parts}
     calls: dict[str, list[object]] = {name: [] for name in columns}
     blocks: dict[str, list[object]] = {name: [] for name in BLOCK_COLUMNS}
     for number, placed in enumerate(samples.blocks):
         block = placed.block
         place = (placed.replicate, placed.pair, number, placed.position, placed.variant)
         unknown: list[int | None] = [None] * len(block.nanoseconds)
-        first_tokens = block.first_token_nanoseconds or unknown
+        told = [getattr(block, name) or unknown for name in parts]
         for index, nanoseconds in enumerate(block.nanoseconds):
-            row = (*place, index, index < block.settling, int(nanoseconds), first_tokens[index])
-            for name, value in zip(columns, row, strict=False):
+            row = (*place, index, index < block.settling, int(nanoseconds), *(one[index] for one in told))
+            for name, value in zip(columns, row, strict=True):
                 calls[name].append(value)
         totals = (
             len(block.nanoseconds),
@@ -123,7 +124,7 @@ SAMPLE_COLUMNS = {
     "settling": "bool_",
     "nanoseconds": "int64",
 }
-PHASE_COLUMNS = {"first_token_nanoseconds": "int64"}
+PART_COLUMNS = {"first_token_nanoseconds": "int64", "model_nanoseconds": "int64"}
 BLOCK_COLUMNS = {
     "replicate": "int32",
     "pair": "int32",

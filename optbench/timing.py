@@ -86,6 +86,7 @@ class Timing:
                 generation=phases.generation(
                     samples, name, self.config.batch_size, self.config.task.generated_tokens
                 ),
+                end_to_end=phases.end_to_end(samples, name),
             )
         refused = [
             f"workers of the {name} were started anew, not forked: {reason}"

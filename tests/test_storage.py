@@ -93,6 +93,14 @@ def test_calls_that_generate_keep_the_time_of_their_first_token(tmp_path):
     assert table.schema.field("first_token_nanoseconds").type == pa.int64()
 
 
+def test_calls_from_raw_rows_to_answers_keep_the_time_of_their_model(tmp_path):
+    block = Block([90, 20], 1, 45, 1000, model_nanoseconds=[80, 15])
+    write_samples(tmp_path, Samples([Placed(0, 0, 0, "candidate", block)]))
+    table = pq.read_table(tmp_path / SAMPLES_FILE)
+    assert table.column_names == [*storage.SAMPLE_COLUMNS, "model_nanoseconds"]
+    assert table["model_nanoseconds"].to_pylist() == [80, 15]
+
+
 def test_an_interrupted_write_leaves_the_old_files(tmp_path, written, monkeypatch):
     def interrupted(table, where):
         where.write_bytes(b"half")

@@ -188,6 +188,7 @@ def conditions(result: RunResult) -> str:
     ]
     if timing is not None:
         length = "" if timing.input_length is None else f" x {timing.input_length} tokens"
+        length += " from raw rows to answers" if timing.scope == "end_to_end" else ""
         where.insert(0, f"batch {timing.batch_size}{length}")
         where.append(f"{timing.replicates} replicate{'' if timing.replicates == 1 else 's'}")
     where.append(f"optbench {result.optbench_version}, {result.started_at}")

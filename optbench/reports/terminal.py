@@ -28,6 +28,7 @@ from optbench.records import (
     VariantResult,
 )
 from optbench.reports.margins import margin_lines
+from optbench.reports.parts import end_to_end_rows
 from optbench.units import (
     MISSING_TEXT,
     format_bytes,
@@ -137,6 +138,7 @@ def result_table(result: RunResult) -> Table:
     if timing is not None:
         length = "" if timing.input_length is None else f" x {timing.input_length} tokens"
         length += "" if timing.new_tokens is None else f" + {timing.new_tokens} new"
+        length += ", from raw rows to answers" if timing.scope == "end_to_end" else ""
         shape = f"batch {timing.batch_size}{length}, "
     if timing is not None and timing.processes > 1:
         shape += f"{timing.processes} processes of "
@@ -152,7 +154,7 @@ def result_table(result: RunResult) -> Table:
     for name, variant in (("baseline", baseline), ("candidate", candidate)):
         table.add_column(Text(f"{name}\n{label(variant)}"), justify="right")
     table.add_column("change", justify="right")
-    speed = speed_rows(result) + generation_rows(result) + server_rows(result)
+    speed = speed_rows(result) + generation_rows(result) + end_to_end_rows(result) + server_rows(result)
     for row in speed + footprint_rows(result) + quality_rows(result):
         table.add_row(*map(Text, row))
     return table
