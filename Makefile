@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: run test slow coverage check format clean
+.PHONY: run test slow coverage check docs format clean
 
 run: $(VENV)/installed ## set up and run the demo
 	$(BIN)/optbench +experiment=demo
@@ -24,6 +24,9 @@ coverage: $(VENV)/installed ## the fast tests, and which lines none of them runs
 check: $(VENV)/installed ## what CI runs before the tests
 	VENV=$(VENV) scripts/check.sh
 
+docs: $(VENV)/installed ## the documentation as a site that needs no network: site/index.html
+	VENV=$(VENV) scripts/build_docs.sh --strict
+
 format: $(VENV)/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -33,4 +36,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache

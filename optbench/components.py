@@ -252,6 +252,7 @@ class Pipeline(Protocol):
 class Model(Component, ABC):
     """Where the checkpoint comes from.
 
+    path: where it is.
     trust_remote_code: run Python code that comes with the checkpoint; without it one that needs such
     code is refused.
     """
@@ -266,7 +267,11 @@ class Model(Component, ABC):
 
 @dataclass
 class DataKeys(Component):
-    """Columns that hold the model's input; `secondary` is the second sentence of a pair."""
+    """Columns that hold the model's input.
+
+    primary: the text, the question, the words or the image. secondary: the second sentence of a pair, or
+    the context of a question. null: guessed where there is no doubt.
+    """
 
     primary: str | None = None
     secondary: str | None = None
@@ -276,7 +281,11 @@ class DataKeys(Component):
 class Dataset(Component, ABC):
     """Where labelled rows come from, and which columns hold what.
 
+    path: where the rows are.
+    eval_split: the rows that are evaluated. calibration_split: those that static int8 finds its scales
+    with; null takes rows that are not evaluated.
     streaming: read the rows once and keep only the sample that is drawn, for data beyond the memory.
+    ref_keys: columns that hold the right answer; empty: guessed where there is no doubt.
     """
 
     path: str = MISSING

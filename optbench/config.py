@@ -208,6 +208,7 @@ class MeasureConfig(Component):
 class QualityConfig(Component):
     """Which rows are evaluated, with which metrics, and how much worse is still good enough.
 
+    enabled: whether rows are evaluated at all.
     metrics: names, or paths of `evaluate` modules; null takes the task's own.
     max_eval_samples: evaluate a seeded sample of so many rows. skip_samples: leave out so many rows of the
     seeded order first, such as those that a search has looked at. batch_size: rows per forward pass; null
@@ -320,6 +321,7 @@ class Variant(Component):
     """One side of the comparison: what is run, and from which files.
 
     artifact: an existing directory (ONNX or checkpoint) to measure as it is, instead of preparing one.
+    threads: of this variant; null takes those of the run.
     """
 
     backend: Backend = MISSING

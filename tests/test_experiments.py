@@ -15,7 +15,6 @@ from optbench.config import Scenario, register_run_schema
 from optbench.help import meaning
 from optbench.hooks import sweep_axes, to_config
 from optbench.locations import conf_dir
-from optbench.main import sweeps_by_itself
 from optbench.records import read_result
 from optbench.resolvers import options, register_resolvers
 
@@ -119,23 +118,6 @@ def test_no_recipe_is_left_out():
     _, axes, _ = composed(["+experiment=recipes"])
     assert axes["recipe"] == options("recipe")
     assert {"pytorch", "onnxruntime-int8", "openvino-int8"} <= set(axes["recipe"])
-
-
-def test_an_experiment_that_is_a_sweep_needs_no_flag_and_one_of_ones_own_neither(tmp_path):
-    assert sweeps_by_itself(["+experiment=grid", "seed=1"])
-    assert not sweeps_by_itself(["+experiment=demo"])
-    assert not sweeps_by_itself(["experiment_of=grid", "seed=1"])
-    for told in ("-m", "--multirun", "hydra.mode=RUN", "--cfg", "-c", "--info", "--help"):
-        assert not sweeps_by_itself(["+experiment=grid", told])
-    (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nhydra: {mode: MULTIRUN}\n")
-    (tmp_path / "experiment" / "broken.yaml").write_text("hydra: [")
-    (tmp_path / "experiment" / "list.yaml").write_text("[1]")
-    for given in (["--config-dir", str(tmp_path)], [f"--config-dir={tmp_path}"], ["-cd", str(tmp_path)]):
-        assert sweeps_by_itself([*given, "+experiment=mine"])
-        assert not sweeps_by_itself([*given, "+experiment=broken"])
-        assert not sweeps_by_itself([*given, "+experiment=list"])
-        assert not sweeps_by_itself([*given, "+experiment=absent"])
 
 
 @pytest.fixture

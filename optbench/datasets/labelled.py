@@ -32,7 +32,7 @@ class LabelledDataset(Dataset):
 
     path: a csv, tsv, json, jsonl, parquet or arrow file; a directory of such files or one that
         `save_to_disk` wrote; or a hub name.
-    name: the configuration of a hub dataset, such as 'sst2' of 'glue'.
+    name: the configuration of a hub dataset, such as 'sst2' of 'glue'. revision: its branch, tag or commit.
     files: split name to file, for data that lies in several files; relative to `path`.
     """
 

@@ -33,8 +33,8 @@ class QuestionAnswering(Task):
     Other column names: dataset.data_keys.primary (question) and secondary (context), dataset.ref_keys.
     max_length: tokens of a window, question included; null takes 384 or the model's maximum.
     doc_stride: tokens by which windows overlap. n_best: starts and ends that are combined.
-    max_answer_length: in tokens. no_answer: a question may have none (SQuAD v2); then an answer must beat
-    the score of none by more than null_threshold.
+    max_answer_length: in tokens. no_answer: a question may have none (SQuAD v2).
+    null_threshold: by how much an answer must then beat the score of none.
     """
 
     max_length: int | None = None
