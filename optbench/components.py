@@ -76,13 +76,19 @@ class Component:
 
     def missing_extra(self) -> MissingExtra | None:
         """The error to raise if a package of `extra` is not installed."""
-        if all(importlib.util.find_spec(package) for package in self.packages):
+        if all(map(is_installed, self.packages)):
             return None
         return MissingExtra(component_name(self), f"pip install 'optbench[{self.extra}]'")
 
     def problems(self) -> list[str]:
         """Each finding as 'key must ..., got ...; do ...', keys relative to this component."""
         return []
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported; a folder of its name that lies about, as W&B leaves one, is none."""
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def register(group: str, name: str) -> Callable[[ComponentType], ComponentType]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-GROUP_PACKAGES = ("models", "tasks", "datasets", "backends", "quantizations", "graphs")
+GROUP_PACKAGES = ("models", "tasks", "datasets", "backends", "quantizations", "graphs", "trackers")
 
 
 def import_all() -> None:

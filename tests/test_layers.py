@@ -9,13 +9,13 @@ import optbench
 
 PACKAGE = Path(optbench.__file__).parent
 
-PLUG_INS = {"models", "tasks", "datasets", "backends", "quantizations", "graphs"}
+PLUG_INS = {"models", "tasks", "datasets", "backends", "quantizations", "graphs", "trackers"}
 
 # From the bottom up. A module may import from lower layers; inside a layer only its own package.
 LAYERS = [
     {"errors", "units", "verbosity", "locations"},
     {"records", "environment", "ragged", "hub", "process"},
-    {"walk"},
+    {"walk", "log_entry"},
     {"points"},
     {"aggregate"},
     {"body"},
@@ -24,6 +24,7 @@ LAYERS = [
     {"pairing", "conditions"},
     {"compare"},
     {"components"},
+    {"tracking"},
     {"columns", "checkpoint", "tokenization", "config", "generation", "streaming"},
     {"torch_weights", "onnx_graphs"},
     {"torch_kernels"},
@@ -42,7 +43,7 @@ LAYERS = [
     {"reports", "help", "doctor", "cache"},
     {"about", "command_line"},
     {"report", "handover"},
-    {"summary"},
+    {"summary", "publishing"},
     {"tune"},
     {"plugins", "resolvers", "hooks"},
     {"main"},

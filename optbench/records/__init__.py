@@ -55,6 +55,7 @@ from optbench.records.speed import (
     Trust,
     VariantResult,
 )
+from optbench.records.tracking import TrackedRun
 from optbench.records.values import (
     Estimate,
     Interval,
@@ -108,6 +109,7 @@ __all__ = [
     "SweepPlan",
     "Throughput",
     "TimingRecord",
+    "TrackedRun",
     "Trust",
     "TuneResult",
     "TunedPoint",
