@@ -76,7 +76,7 @@ class Component:
 
     def missing_extra(self) -> MissingExtra | None:
         """The error to raise if a package of `extra` is not installed."""
-        if all(importlib.util.find_spec(package) for package in self.packages):
+        if all(map(is_installed, self.packages)):
             return None
         return MissingExtra(component_name(self), f"pip install 'optbench[{self.extra}]'")
 
@@ -87,6 +87,12 @@ class Component:
 
 _registered: dict[tuple[str, str], str] = {}
 """Module of the class behind each group and name."""
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported; a folder of its name that lies about, as W&B leaves one, is none."""
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def register(group: str, name: str) -> Callable[[ComponentType], ComponentType]:

@@ -26,6 +26,7 @@ from optbench.components import (
     WaitPolicy,
     register,
 )
+from optbench.tracking import Tracking
 
 
 class InputSource(Enum):
@@ -362,6 +363,7 @@ class RunConfig(Component):
     batch_sizes, input_lengths: points of a grid, with -m sweep=grid.
     seed: of inputs, row order, block order and resampling.
     objectives: what a sweep's sampler looks at; hydra.sweeper.direction says which way each is better.
+    tracking: where the result is logged once it is there.
     tune: makes a sweep a search for the best candidate (+experiment=tune).
     resume: directory of an earlier sweep; points that it finished are taken over instead of measured.
     """
@@ -386,6 +388,7 @@ class RunConfig(Component):
     objectives: list[Objective] = field(
         default_factory=lambda: [Objective.samples_per_second, Objective.p95_seconds]
     )
+    tracking: Tracking = field(default_factory=Tracking)
     tune: TuneConfig | None = None
     resume: str | None = None
 

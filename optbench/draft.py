@@ -104,13 +104,13 @@ def environment_of(config: RunConfig) -> dict[str, Any]:
 
 
 def config_hash(config: RunConfig) -> str:
-    """What tells a point's settings from all others'; a sweep's own keys do not count."""
+    """What tells a point's settings from all others'; keys of a sweep and of a tracker do not count."""
     return point_hash(plain_config(config))
 
 
 def point_hash(resolved: Mapping[str, Any]) -> str:
     """The same of a config that is resolved already."""
-    own = {key: value for key, value in resolved.items() if key != "resume"}
+    own = {key: value for key, value in resolved.items() if key not in ("resume", "tracking")}
     return hash_of({**own, "batch_sizes": None, "input_lengths": None})
 
 

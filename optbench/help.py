@@ -19,6 +19,7 @@ GROUPS = {
     "recipe": "backend, quantization and graph of the candidate under one name",
     "measure": "how latency is measured",
     "quality": "which rows and metrics",
+    "tracking": "where a finished run is logged besides its directory",
     "sweep": "with -m: which grid is walked",
 }
 

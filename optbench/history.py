@@ -138,9 +138,10 @@ def row_of(point: Point) -> tuple[Any, ...] | None:
 
 
 def content_hash(content: bytes) -> str:
-    """SHA-256 of a result less its notes: a run that a resumed sweep took over is still the same run."""
+    """SHA-256 of a result less its notes and where it was logged: taken over, it is still the same run."""
     parts = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
-    parts.pop("notes", None)
+    for key in ("notes", "tracked"):
+        parts.pop(key, None)
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 

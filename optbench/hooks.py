@@ -130,6 +130,7 @@ class RunHooks(Callback):
         try:
             checked = to_config(config)
             problems = components.collect_problems(checked) + single_run_problems(config, checked)
+            problems += missing_tracker(checked)
             problems += directory_problems(Path(str(config.hydra.run.dir)), "hydra.run.dir")
             if problems:
                 raise ConfigError(*problems)
@@ -173,6 +174,7 @@ class RunHooks(Callback):
         directory = Path(str(config.hydra.sweep.dir))
         Session.exit_code = sweep_exit_code(directory)
         summarise(directory)
+        finish_tracking(config, directory)
 
 
 def interrupt(number: int, frame: Any) -> None:
@@ -203,6 +205,27 @@ def single_run_problems(config: DictConfig, checked: RunConfig) -> list[str]:
         )
         if values
     ]
+
+
+def missing_tracker(config: RunConfig) -> list[str]:
+    """What must be installed before anything is measured that could then not be logged."""
+    missing = config.tracking.missing_extra()
+    return [] if missing is None else [str(missing)]
+
+
+def tracking_problems(config: RunConfig) -> list[str]:
+    """Why no point of a sweep could be logged."""
+    return missing_tracker(config) + [f"tracking.{problem}" for problem in config.tracking.problems()]
+
+
+def finish_tracking(config: DictConfig, directory: Path) -> None:
+    """Close what a sweep has logged; its results stand whatever goes wrong with it."""
+    from optbench.publishing import finish_sweep
+
+    try:
+        finish_sweep(OmegaConf.to_object(config.tracking), directory)  # type: ignore[arg-type]
+    except Exception as error:  # logging must never cost a sweep its exit code
+        sys.stderr.write(f"optbench: the sweep could not be logged to its end: {error}\n")
 
 
 def directory_problems(directory: Path, key: str) -> list[str]:
@@ -275,7 +298,9 @@ def composed_points(config: DictConfig) -> tuple[list[tuple[list[str], RunConfig
     problems: dict[str, None] = {}
     for point in sweep_points(axes):
         try:
-            points.append((point, to_config(loader.load_sweep_config(config, point))))
+            point_config = to_config(loader.load_sweep_config(config, point))
+            points.append((point, point_config))
+            problems.update(dict.fromkeys(tracking_problems(point_config)))
         except ConfigError as error:
             problems.update(dict.fromkeys(error.problems))
         except (HydraException, OmegaConfBaseException) as error:

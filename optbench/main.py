@@ -41,6 +41,7 @@ MODE_CHANGED = "hydra.mode changed during config composition"
 def task(config: DictConfig) -> tuple[float, ...]:
     """One point: its `objectives`, for the sampler of a sweep. Never raises on bad input."""
     from optbench.objectives import objective
+    from optbench.publishing import publish
     from optbench.report import leave_run_page
     from optbench.reports.terminal import Terminal
     from optbench.run import run
@@ -66,6 +67,7 @@ def task(config: DictConfig) -> tuple[float, ...]:
     else:
         terminal.finish(outcome.result, directory / RESULT_FILE)
         leave_run_page(directory, outcome.result)
+        publish(checked.tracking, outcome.result, directory, directory.parent if sweeping else None)
     Session.exit_code = outcome.exit_code
     return tuple(objective(kind, outcome.result) for kind in checked.objectives)
 

@@ -15,7 +15,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from optbench import extensions
 from optbench.extensions import Extension
 
-GROUP_PACKAGES = ("models", "tasks", "datasets", "backends", "quantizations", "graphs")
+GROUP_PACKAGES = ("models", "tasks", "datasets", "backends", "quantizations", "graphs", "trackers")
 PACKAGES = {"quant": "quantization"}
 """Where an option goes in the config, if not under its group's own name."""
 

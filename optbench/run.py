@@ -456,7 +456,7 @@ def kernels_or_reason(worker: RemoteWorker) -> KernelReport | None:
 def working_directory(directory: Path) -> Iterator[Path]:
     """A directory for files that only this run's processes exchange; gone at the end."""
     place = directory / ".work"
-    place.mkdir(parents=True, exist_ok=True)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         yield place
     finally:

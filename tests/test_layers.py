@@ -9,13 +9,13 @@ import optbench
 
 PACKAGE = Path(optbench.__file__).parent
 
-PLUG_INS = {"models", "tasks", "datasets", "backends", "quantizations", "graphs"}
+PLUG_INS = {"models", "tasks", "datasets", "backends", "quantizations", "graphs", "trackers"}
 
 # From the bottom up. A module may import from lower layers; inside a layer only its own package.
 LAYERS = [
     {"errors", "units", "verbosity", "locations", "extensions"},
     {"records", "environment", "ragged", "hub", "process", "overrides"},
-    {"walk"},
+    {"walk", "log_entry"},
     {"points"},
     {"aggregate"},
     {"body"},
@@ -24,6 +24,7 @@ LAYERS = [
     {"pairing", "conditions"},
     {"compare"},
     {"components"},
+    {"tracking"},
     {"columns", "checkpoint", "tokenization", "spans", "config", "generation", "streaming", "contract"},
     {"torch_weights", "onnx_graphs"},
     {"torch_kernels"},
@@ -44,7 +45,7 @@ LAYERS = [
     {"reports", "help", "doctor"},
     {"about", "command_line"},
     {"report", "handover"},
-    {"summary", "views"},
+    {"summary", "views", "publishing"},
     {"tune"},
     {"plugins", "resolvers", "hooks"},
     {"composition", "places"},

@@ -98,6 +98,15 @@ def test_taking_over_copies_result_and_raw_values_and_says_so(sweep, tmp_path):
     assert content_hash(files[0].read_bytes()) == content_hash(files[1].read_bytes())
 
 
+def test_links_in_an_earlier_sweep_are_not_followed(sweep, tmp_path):
+    (tmp_path / "secret").write_text("mine")
+    (sweep.directory / "0" / "blocks.parquet").symlink_to(tmp_path / "secret")
+    place = tmp_path / "new"
+    place.mkdir()
+    resume.take_over(sweep.directory / "0", place)
+    assert sorted(path.name for path in place.iterdir()) == ["result.json", "samples.parquet"]
+
+
 def test_a_task_takes_over_and_a_damaged_result_is_measured(sweep, tmp_path, capsys):
     place = tmp_path / "new"
     place.mkdir()

@@ -56,6 +56,7 @@ from optbench.records.speed import (
     Trust,
     VariantResult,
 )
+from optbench.records.tracking import TrackedRun
 from optbench.records.values import (
     Estimate,
     Interval,
@@ -110,6 +111,7 @@ __all__ = [
     "SweepPlan",
     "Throughput",
     "TimingRecord",
+    "TrackedRun",
     "Trust",
     "TuneResult",
     "TunedPoint",

@@ -27,6 +27,7 @@ from optbench.records import (
     Trust,
     VariantResult,
 )
+from optbench.reports.escape import lines
 from optbench.reports.margins import margin_lines
 from optbench.reports.parts import end_to_end_rows
 from optbench.units import (
@@ -118,8 +119,8 @@ class Terminal:
 
 
 def say(where: Console, text: str, style: str | None = None) -> None:
-    """One line of plain text, never wrapped, never taken for markup."""
-    where.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+    """Plain text, never wrapped, never taken for markup; a result of unknown origin may steer no terminal."""
+    where.print(lines(text), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def console(stream: object) -> Console:
@@ -152,11 +153,11 @@ def result_table(result: RunResult) -> Table:
     )
     table.add_column("")
     for name, variant in (("baseline", baseline), ("candidate", candidate)):
-        table.add_column(Text(f"{name}\n{label(variant)}"), justify="right")
+        table.add_column(Text(lines(f"{name}\n{label(variant)}")), justify="right")
     table.add_column("change", justify="right")
     speed = speed_rows(result) + generation_rows(result) + end_to_end_rows(result) + server_rows(result)
     for row in speed + footprint_rows(result) + quality_rows(result):
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(lines(cell)) for cell in row))
     return table
 
 
