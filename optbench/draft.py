@@ -100,7 +100,7 @@ def plain_config(config: RunConfig) -> dict[str, Any]:
 def config_hash(config: RunConfig) -> str:
     """What tells a point's settings from all others'; a sweep's own keys do not count."""
     resolved = plain_config(config)
-    del resolved["resume"]
+    del resolved["resume"], resolved["results_url"]
     return hash_of({**resolved, "batch_sizes": None, "input_lengths": None})
 
 

@@ -19,6 +19,7 @@ GROUPS = {
     "measure": "how latency is measured",
     "quality": "which rows and metrics",
     "sweep": "with -m: which grid is walked",
+    "cluster": "with -m: where the points run",
 }
 
 EXAMPLES = """\

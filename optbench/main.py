@@ -23,10 +23,11 @@ from omegaconf.errors import OmegaConfBaseException
 from optbench import plugins
 from optbench.config import RunConfig, register_run_schema
 from optbench.errors import ConfigError, OptbenchError, ResultError
-from optbench.hooks import Session, hydra_message, point_title, print_problems, to_config
+from optbench.hooks import hydra_message, point_title, print_problems, to_config
 from optbench.locations import LOG_FILE, conf_dir
 from optbench.records import RESULT_FILE
 from optbench.resolvers import register_resolvers
+from optbench.session import Session
 from optbench.verbosity import Verbosity, verbosity
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 
 def task(config: DictConfig) -> tuple[float, ...]:
     """One point: its `objectives`, for the sampler of a sweep. Never raises on bad input."""
+    from optbench.delivery import hand_in
     from optbench.objectives import objective
-    from optbench.report import leave_run_page
     from optbench.reports.terminal import Terminal
     from optbench.run import run
 
@@ -47,7 +48,7 @@ def task(config: DictConfig) -> tuple[float, ...]:
     directory = Path(hydra_config.runtime.output_dir)
     sweeping = hydra_config.mode is RunMode.MULTIRUN
     title = point_title(hydra_config.job.num, hydra_config.overrides.task) if sweeping else None
-    terminal = Terminal(title)
+    terminal = Terminal(title, beside_others=Session.launched)
     if verbosity() is Verbosity.verbose:
         logging.getLogger().addHandler(logging.StreamHandler())
     checked = to_config(config)
@@ -63,7 +64,8 @@ def task(config: DictConfig) -> tuple[float, ...]:
         print_problems(ConfigError(*str(outcome.error).splitlines()))
     else:
         terminal.finish(outcome.result, directory / RESULT_FILE)
-        leave_run_page(directory, outcome.result)
+        sweep = Path(hydra_config.sweep.dir) if sweeping else None
+        hand_in(directory, outcome.result, checked.results_url, sweep)
     Session.exit_code = outcome.exit_code
     return tuple(objective(kind, outcome.result) for kind in checked.objectives)
 

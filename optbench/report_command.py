@@ -19,7 +19,7 @@ class ReportFormat(Enum):
 
 
 def report(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run, a sweep, or above.")],
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="A run, a sweep, or above; or a URL.")],
     output: Annotated[
         Path | None, typer.Option(help="A file for it; else DIR/report.html, or here if it is text.")
     ] = None,
@@ -27,6 +27,17 @@ def report(
     plots: Annotated[Path | None, typer.Option(help="A directory for every plot as an SVG file.")] = None,
 ) -> None:
     """One HTML file that holds everything of a run or sweep; or the same facts as text."""
+    from optbench.errors import ResultError
+    from optbench.remote import fetched, for_page
+
+    with fetched([directory], for_page) as (place,):
+        if place.is_copy and output is None and format_ is ReportFormat.html:
+            raise ResultError(f"--output must name a file for the page, since {directory} is a URL")
+        make(place.path, output, format_, plots)
+
+
+def make(directory: Path, output: Path | None, format_: ReportFormat, plots: Path | None) -> None:
+    """Make the report of a directory and write or print it. Raises ResultError."""
     from optbench.report import REPORT_FILE, page_of, plots_line, text_of
     from optbench.reports.terminal import console, say
 
