@@ -53,6 +53,6 @@ def deliver_sweep(sweep: Path, url: str) -> None:
 def fetch_points(sweep: Path, url: str) -> None:
     """Bring the points of a sweep that ran where its directory is not shared; tells what goes wrong."""
     try:
-        copy_in(joined(url, place_of(sweep)), sweep, keep=True)
+        copy_in(joined(url, place_of(sweep)), sweep, lacking=True)
     except OptbenchError as error:
         sys.stderr.write(f"optbench: results of other machines are not in the table: {error}\n")

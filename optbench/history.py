@@ -82,9 +82,7 @@ def opened(file: Path) -> Iterator[sqlite3.Connection]:
         ) from error
 
 
-def add(
-    directories: Sequence[Path], file: Path, named: Callable[[str], str] = str
-) -> tuple[int, int]:
+def add(directories: Sequence[Path], file: Path, named: Callable[[str], str] = str) -> tuple[int, int]:
     """Add every run below `directories`; returns how many are new and how many were there.
 
     A run is known by the hash of its result.json, wherever it lies. named: what a directory is called in

@@ -30,7 +30,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from optbench import components
 from optbench.config import RunConfig
 from optbench.delivery import deliver_sweep
-from optbench.errors import ConfigError, ResultError
+from optbench.errors import ConfigError, MissingExtra, ResultError
 from optbench.records import RESULT_FILE, read_result, to_json, write_atomically
 from optbench.records.aggregate import PLAN_FILE, SweepPlan
 from optbench.session import Session
@@ -275,7 +275,7 @@ def hydra_message(error: BaseException) -> str:
     kept = [line.strip() for line in lines if not line.strip().startswith(NOISE)]
     text = " ".join(line for line in kept if not line.endswith("_schema"))
     if (missing := MISSING_LAUNCHER.search(text)) and (extra := EXTRAS.get(missing[1])):
-        return f"hydra/launcher={missing[1]} needs a package that is not installed; run: pip install 'optbench[{extra}]'"
+        return str(MissingExtra(f"hydra/launcher={missing[1]}", f"pip install 'optbench[{extra}]'"))
     return text.removeprefix("In 'config': ")
 
 

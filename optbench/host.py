@@ -1,9 +1,9 @@
 """Who may compute on this machine: timings alone, everything else side by side but never beside a timing.
 
-Two files that the kernel locks (flock), so that whoever dies lets go and nothing is left to clean up. A timing
-holds the room alone, work that is not timed shares it. Both pass the turnstile first, one after the other:
-a timing that waits for the room keeps it closed, so work that comes later cannot starve it. See
-docs/decisions/0011.
+Two files that the kernel locks (flock), so that whoever dies lets go and nothing is left to clean up. A
+timing holds the room alone, work that is not timed shares it. Both pass the turnstile first, one after the
+other: a timing that waits for the room keeps it closed, so work that comes later cannot starve it
+(docs/decisions/0011).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ if sys.platform != "win32":
     FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 VARIABLE = "OPTBENCH_LOCK_DIR"
-FIXED_PLACE = Path("/tmp")  # noqa: S108 - one place for all: schedulers give each job a TMPDIR of its own
+FIXED_PLACE = Path("/tmp")
+"""One for all: schedulers give each job a TMPDIR of its own."""
 TURNSTILE, ROOM = "optbench-turnstile.lock", "optbench-timing.lock"
 
 Waiting = Callable[[], contextlib.AbstractContextManager[object]]
@@ -83,8 +84,8 @@ if sys.platform != "win32":
                     os.fchmod(descriptor, 0o644)
         except OSError as error:
             raise DataError(
-                f"the lock {path}, which keeps runs on this machine apart, cannot be opened: {error.strerror}; "
-                f"set {VARIABLE} to a folder that all who measure here can read and write"
+                f"the lock {path}, which keeps runs on this machine apart, cannot be opened: "
+                f"{error.strerror}; set {VARIABLE} to a folder that all who measure here can read and write"
             ) from error
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -114,7 +115,7 @@ class Batch:
 
 
 class Guarded(Launcher):
-    """A launcher that ends every point as a row; `inner` is the configuration of the one that does the work."""
+    """A launcher that ends every point as a row; `inner` is the config of the one that does the work."""
 
     def __init__(self, inner: DictConfig) -> None:
         self._inner_config = inner
@@ -177,10 +178,8 @@ class Guarded(Launcher):
             self._give_up(batch, fresh, error)
             return
         again = [[job] for job in begun if batch.starts[job[0]] < STARTS]
-        say(
-            f"{self._name} lost a process ({first_line(error)}); {count_of([*(block[0] for block in again), *fresh])} "
-            "to start again"
-        )
+        count = count_of([*(block[0] for block in again), *fresh])
+        say(f"{self._name} lost a process ({first_line(error)}); {count} to start again")
         batch.waiting[:0] = [*again, *consecutive(fresh)]
 
     def _give_up(self, batch: Batch, block: list[Job], error: Exception) -> None:
@@ -198,7 +197,12 @@ class Guarded(Launcher):
         with open_dict(config):
             config.hydra.job.num = number
             config.hydra.job.id = str(number)
-        return Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+        before = HydraConfig.instance().cfg
+        HydraConfig.instance().set_config(config)  # the directory's name interpolates it
+        try:
+            return Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+        finally:
+            HydraConfig.instance().cfg = before
 
     def _fetch(self) -> None:
         url = OmegaConf.select(self._config, "results_url")
@@ -237,7 +241,10 @@ class LauncherHooks(Callback):
             config.hydra.sweep.dir = str(directory)
             # The processes compose anew, some of them in another directory.
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(str(directory))}")
-            config.hydra.launcher = {"_target_": f"{__name__}.{Guarded.__name__}", "inner": config.hydra.launcher}
+            config.hydra.launcher = {
+                "_target_": f"{__name__}.{Guarded.__name__}",
+                "inner": config.hydra.launcher,
+            }
         Session.stop_file = directory / STOP_FILE
         Session.stop_file.unlink(missing_ok=True)
         Session.at_end.append(release)
@@ -252,14 +259,14 @@ class LauncherHooks(Callback):
 @contextlib.contextmanager
 def writable(config: DictConfig) -> Iterator[None]:
     """Hydra's own part of a config, open for changes."""
-    with flag_override(config, ["readonly", "struct"], False):
-        with flag_override(config.hydra, ["readonly", "struct"], False):
-            yield
+    flags = ["readonly", "struct"]
+    with flag_override(config, flags, False), flag_override(config.hydra, flags, False):
+        yield
 
 
 def quoted(text: str) -> str:
-    """A string in the grammar of overrides."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    """A string in the grammar of overrides, where backslashes count before a quote only."""
+    escaped = re.sub(r"(\\*)('|$)", lambda match: 2 * match[1] + (match[2] and "\\'"), text)
     return f"'{escaped}'"
 
 

@@ -1,4 +1,4 @@
-"""Run directories at an fsspec URL, such as s3://bucket/runs: copies go there, and tables are made from there.
+"""Run directories at an fsspec URL, such as s3://bucket/runs: copies go there, tables are made from there.
 
 result.json is copied last, so a directory at the URL that has one is complete. Reading copies only what the
 reader needs, into a private directory that is gone afterwards.
@@ -75,7 +75,7 @@ def url_problems(key: str, url: str | None) -> list[str]:
         return []
     if not is_url(url):
         hint = f"file://{Path(url).absolute()}"
-        return [f"{key} must be a URL that fsspec knows, such as s3://bucket/runs, got {url}; a path is {hint}"]
+        return [f"{key} must be a URL of fsspec, such as s3://bucket/runs, got {url}; a path is {hint}"]
     if has_password(url):
         return [
             f"{key} must not hold a password, which would be kept in every result; put it where the library "
@@ -179,17 +179,17 @@ def fetched(places: Sequence[str], wanted: Wanted = for_tables) -> Iterator[list
             raise ResultError(text) from error
 
 
-def copy_in(url: str, directory: Path, wanted: Wanted = everything, keep: bool = False) -> int:
+def copy_in(url: str, directory: Path, wanted: Wanted = everything, lacking: bool = False) -> int:
     """Copy the wanted files below a URL; returns how many. Raises ResultError.
 
-    keep: leave files alone that are there already.
+    lacking: copy only what is not there yet, and be content with nothing.
     """
     try:
         system, root = file_system(url.removesuffix(f"/{RESULT_FILE}"))
         names = relative_names(system.find(root), root)
-        if not names:
+        if not names and not lacking:
             raise ResultError("there is nothing")
-        chosen = [name for name in names if wanted(name) and not (keep and (directory / name).exists())]
+        chosen = [name for name in names if wanted(name) and not (lacking and (directory / name).exists())]
         for name in chosen:
             target = directory / name
             target.parent.mkdir(parents=True, exist_ok=True)

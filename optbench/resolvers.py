@@ -32,7 +32,9 @@ def points_at_once(*, _root_: DictConfig) -> int:
     One by one to the launcher that runs them here. A grid as a whole to a launcher that knows how many to
     run at a time, so that no point waits for the slowest of a batch. Else as many as may run at a time.
     """
-    launcher = "hydra.launcher.inner" if OmegaConf.select(_root_, "hydra.launcher.inner") else "hydra.launcher"
+    launcher = (
+        "hydra.launcher.inner" if OmegaConf.select(_root_, "hydra.launcher.inner") else "hydra.launcher"
+    )
     if str(OmegaConf.select(_root_, f"{launcher}._target_")).endswith(".BasicLauncher"):
         return 1
     limits = [OmegaConf.select(_root_, f"{launcher}.{key}") for key in OWN_LIMITS]

@@ -39,7 +39,10 @@ class Timing:
         self.watcher = Watcher()
 
     def time(self, crew: Crew) -> None:
-        """Blocks in turn; whatever was timed is kept, also when a worker dies. The caller holds the machine."""
+        """Blocks in turn; whatever was timed is kept, also when a worker dies.
+
+        The caller holds the machine.
+        """
         measured = Measured()
         try:
             measure_pair(

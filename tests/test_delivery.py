@@ -17,7 +17,12 @@ def run(tmp_path, made_run, write_run):
 def test_a_finished_run_has_its_page_and_a_copy_with_it(run, tmp_path):
     hand_in(run, read_result(run), f"file://{tmp_path}/far/away", run.parent)
     copy = tmp_path / "far" / "away" / "sweep" / "0"
-    assert sorted(file.name for file in copy.iterdir()) == [".hydra", "optbench.log", "report.html", "result.json"]
+    assert sorted(file.name for file in copy.iterdir()) == [
+        ".hydra",
+        "optbench.log",
+        "report.html",
+        "result.json",
+    ]
     assert read_result(copy) == read_result(run)
     assert read_result(run).notes == []
 
@@ -59,6 +64,8 @@ def test_points_of_machines_that_share_no_folder_are_brought_back(run, tmp_path,
     fetch_points(run.parent, url)
     assert read_result(run).status == "ok"
     fetch_points(run.parent, f"file://{tmp_path}/nowhere")
+    assert capfd.readouterr().err == ""
+    fetch_points(run.parent, "nosuch://x")
     assert "results of other machines are not in the table" in capfd.readouterr().err
 
 

@@ -225,7 +225,7 @@ def test_ctrl_c_ends_a_sweep_after_the_points_that_run(sweep, tmp_path):
     process = sweep.start("cluster=joblib", *LONG)
     wait_for(lambda: coordinator_of(tmp_path, 0), process)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=300)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert "stopping after the points that run" in err
     found = [read_result(path.parent) for path in sorted((tmp_path / "sweep").glob("*/result.json"))]

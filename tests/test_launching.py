@@ -5,6 +5,7 @@ import pickle
 import signal
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -35,15 +36,20 @@ LOST = "a worker process was killed\nby the kernel"
 
 
 class Flaky(BasicLauncher):
-    """Runs points one by one, and dies as it is told: number of a point to how often it takes its worker along."""
+    """Runs points one by one, and dies as it is told.
 
-    deaths: dict = {}
+    deaths: number of a point to how often it takes its worker along. breaks: it starts nothing at all.
+    unwell: points that raise before our task is reached.
+    """
+
+    deaths: ClassVar[dict] = {}
     breaks = False
-    """Whether it starts nothing at all."""
-    unwell: set = set()
-    """Points that raise before our task is reached."""
+    unwell: ClassVar[set] = set()
     on_start = None
-    launched: list = []
+    launched: ClassVar[list] = []
+
+    def __init__(self, n_jobs):
+        super().__init__()
 
     def launch(self, job_overrides, initial_job_idx):
         returned = []
@@ -55,7 +61,9 @@ class Flaky(BasicLauncher):
                 Flaky.on_start(number)
             if Flaky.deaths.get(number, 0) > 0:
                 Flaky.deaths[number] -= 1
-                (Path(str(self.config.hydra.sweep.dir)) / str(number) / ".hydra").mkdir(parents=True, exist_ok=True)
+                (Path(str(self.config.hydra.sweep.dir)) / str(number) / ".hydra").mkdir(
+                    parents=True, exist_ok=True
+                )
                 raise RuntimeError(LOST)
             if number in Flaky.unwell:
                 failed = JobReturn(status=JobStatus.FAILED)
@@ -97,7 +105,8 @@ def launcher(monkeypatch, tmp_path):
         monkeypatch.setattr(Session, name, getattr(Session, name))
     Plugins.instance().register(Flaky)
     target = f"{Flaky.__module__}.{Flaky.__name__}"
-    ConfigStore.instance().store(group="hydra/launcher", name="flaky", node={"_target_": target, "n_jobs": 2})
+    node = {"_target_": target, "n_jobs": 2}
+    ConfigStore.instance().store(group="hydra/launcher", name="flaky", node=node, replace=True)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT,)}
     yield Flaky
     for number, handler in handlers.items():
@@ -255,9 +264,8 @@ def test_points_that_left_their_result_elsewhere_only_are_in_the_table(launcher,
     point = tmp_path / "far" / "sweep" / "2"
     Path("shared", "2").rename(point)
     launcher.deaths = {}
-    monkey = SWEEP[:2] + ["hydra.sweep.dir=sweep"] + SWEEP[3:]
     launcher.unwell = {2}
-    assert main([*monkey, f"results_url={url}"]) == 0
+    assert main([*SWEEP, f"results_url={url}"]) == 0
     assert "4 points: 4 ok" in capfd.readouterr().out
 
 

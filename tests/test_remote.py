@@ -45,7 +45,9 @@ def sweep(tmp_path, made_run, write_run):
         (directory / str(number) / "samples.parquet").write_text("raw")
         (directory / str(number) / ".work").mkdir()
         (directory / str(number) / ".work" / "rows.npz").write_text("mine")
-    write_atomically(directory / PLAN_FILE, to_json(SweepPlan({"batch_size": ["1", "8", "16"], "seed": ["0"]})))
+    write_atomically(
+        directory / PLAN_FILE, to_json(SweepPlan({"batch_size": ["1", "8", "16"], "seed": ["0"]}))
+    )
     return directory
 
 
@@ -141,7 +143,9 @@ def test_an_error_names_the_url_and_not_the_copy(url, made_run, write_run, tmp_p
 @pytest.mark.parametrize("command", ["aggregate", "report", "compare"])
 def test_a_url_with_nothing_below_it_is_an_error_of_one_line(command, capfd, tmp_path):
     arguments = [command, "memory://nothing-at-all"]
-    arguments += {"report": ["--output", str(tmp_path / "x.html")], "compare": [str(tmp_path)]}.get(command, [])
+    arguments += {"report": ["--output", str(tmp_path / "x.html")], "compare": [str(tmp_path)]}.get(
+        command, []
+    )
     assert main(arguments) == 2
     assert capfd.readouterr().err == "optbench: memory://nothing-at-all cannot be read: there is nothing\n"
 
@@ -156,7 +160,7 @@ def test_the_commands_take_urls(published, tmp_path, capfd, monkeypatch):
     assert (tmp_path / "all" / "results.csv").is_file()
     assert main(["history", "add", published]) == 0
     assert "2 added" in capfd.readouterr().err
-    assert main(["compare", published, published]) == 0
+    assert main(["compare", f"{published}/0", f"{published}/0"]) == 0
     assert main(["report", f"{published}/0", "--format", "markdown"]) == 0
     assert main(["report", published, "--output", "page.html"]) == 0
     page = (tmp_path / "page.html").read_text()
@@ -169,7 +173,7 @@ def test_only_what_is_lacking_is_brought(sweep, published, tmp_path):
     target = tmp_path / "here"
     (target / "0").mkdir(parents=True)
     (target / "0" / "result.json").write_text("mine")
-    assert copy_in(published, target, everything, keep=True) == 8
+    assert copy_in(published, target, everything, lacking=True) == 8
     assert (target / "0" / "result.json").read_text() == "mine"
     assert (target / "1" / "samples.parquet").read_text() == "raw"
 
@@ -180,7 +184,13 @@ def test_no_name_at_a_url_leads_out_of_the_copy():
 
 
 def test_what_is_read_depends_on_the_reader():
-    files = ["result.json", "samples.parquet", "0/result.json", "0/samples.parquet", "0/.hydra/overrides.yaml"]
+    files = [
+        "result.json",
+        "samples.parquet",
+        "0/result.json",
+        "0/samples.parquet",
+        "0/.hydra/overrides.yaml",
+    ]
     assert [name for name in files if for_tables(name)] == [files[0], files[2], files[4]]
     assert [name for name in files if for_page(name)] == [files[0], files[1], files[2], files[4]]
 
@@ -195,7 +205,7 @@ def test_the_place_below_a_url_is_that_below_outputs_or_the_name(tmp_path):
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("runs", "must be a URL that fsspec knows"),
+        ("runs", "must be a URL of fsspec"),
         ("sftp://me:secret@host/runs", "must not hold a password"),
         ("nosuch://x", "cannot be used: Protocol not known: nosuch"),
         ("gs://bucket/runs", "gcsfs"),
