@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+JOBS ?= 2
 
 .PHONY: run test slow check format clean
 
@@ -9,10 +10,10 @@ run: $(VENV)/installed ## set up and run the demo
 	$(BIN)/optbench +experiment=demo
 
 test: $(VENV)/installed ## set up and run the fast tests
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(BIN)/pytest -n $(JOBS) -m "not slow and not gpu"
 
 slow: $(VENV)/installed ## tests on real models and real processes
-	$(BIN)/pytest -m "slow and not gpu"
+	$(BIN)/pytest -n $(JOBS) -m "slow and not gpu"
 
 check: $(VENV)/installed ## what CI runs before the tests
 	VENV=$(VENV) scripts/check.sh

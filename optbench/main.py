@@ -8,19 +8,20 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from optbench import plugins
+from optbench.command_line import SWEEP_FLAGS
 from optbench.config import RunConfig, register_run_schema
 from optbench.errors import ConfigError, OptbenchError, ResultError
 from optbench.hooks import hydra_message, point_title, print_problems, to_config
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from optbench.crew import Templates
     from optbench.run import Outcome
     from optbench.tune import Search
+
+MODE_CHANGED = "hydra.mode changed during config composition"
+"""What Hydra says when a config below the primary one sets the mode."""
 
 
 def task(config: DictConfig) -> tuple[float, ...]:
@@ -154,9 +158,9 @@ def launch(arguments: list[str]) -> int:
     application = hydra.main(
         config_path=str(conf_dir()), config_name="config", execution_whitelist=("optbench.*",)
     )(task)
-    with arguments_of(arguments), full_errors() as wants_traceback:
+    with full_errors() as wants_traceback:
         try:
-            application()
+            start(application, arguments)
         except KeyboardInterrupt:
             sys.stderr.write("optbench: interrupted\n")
             return 130
@@ -178,6 +182,21 @@ def launch(arguments: list[str]) -> int:
             print_problems(ConfigError(*problems))
             return 2
     return Session.exit_code
+
+
+def start(application: Callable[[], object], arguments: list[str]) -> None:
+    """Call Hydra; an experiment that says it is a sweep (`hydra.mode: MULTIRUN`) needs no -m.
+
+    Hydra itself looks for the mode in the primary config and on the command line only.
+    """
+    try:
+        with arguments_of(arguments):
+            application()
+    except ConfigCompositionException as error:
+        if not str(error).startswith(MODE_CHANGED) or set(arguments) & set(SWEEP_FLAGS):
+            raise
+        with arguments_of([SWEEP_FLAGS[0], *arguments]):
+            application()
 
 
 @contextlib.contextmanager

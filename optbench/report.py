@@ -38,8 +38,8 @@ class Page(Protocol):
     def html(self) -> str:
         """The page."""
 
-    def plots(self, directory: Path) -> list[Path]:
-        """Write the charts of the page; returns their paths."""
+    def plots(self, directory: Path, png: bool) -> list[Path]:
+        """Write the charts of the page as SVG or PNG files; returns their paths."""
 
     def show(self, out: Console) -> None:
         """The same facts on a terminal."""
@@ -62,12 +62,12 @@ class RunDirectoryPage:
         report = self._report()
         return run_html(report, sections(report))
 
-    def plots(self, directory: Path) -> list[Path]:
+    def plots(self, directory: Path, png: bool) -> list[Path]:
         """Its charts as files."""
-        from optbench.reports.html.pages import write_plots
+        from optbench.reports.html.plots import write_plots
         from optbench.reports.html.run_page import sections
 
-        return write_plots(sections(self._report()), directory)
+        return write_plots(sections(self._report()), directory, png)
 
     def show(self, out: Console) -> None:
         """Sentence, grade, table and notes."""
@@ -104,12 +104,12 @@ class SweepDirectoryPage:
         report = self._report()
         return sweep_html(report, sections(report))
 
-    def plots(self, directory: Path) -> list[Path]:
+    def plots(self, directory: Path, png: bool) -> list[Path]:
         """Its charts as files."""
-        from optbench.reports.html.pages import write_plots
+        from optbench.reports.html.plots import write_plots
         from optbench.reports.html.sweep_page import sections
 
-        return write_plots(sections(self._report()), directory)
+        return write_plots(sections(self._report()), directory, png)
 
     def show(self, out: Console) -> None:
         """The table of all points and the maps."""

@@ -25,18 +25,21 @@ def report(
     ] = None,
     format_: Annotated[ReportFormat, typer.Option("--format", help="As what.")] = ReportFormat.html,
     plots: Annotated[Path | None, typer.Option(help="A directory for every plot as an SVG file.")] = None,
+    png: Annotated[bool, typer.Option("--png", help="Plots as PNG files instead.")] = False,
 ) -> None:
     """One HTML file that holds everything of a run or sweep; or the same facts as text."""
     from optbench.errors import ResultError
     from optbench.remote import fetched, for_page
 
+    if png and plots is None:
+        raise typer.BadParameter("--png needs a directory for the plots; give --plots DIR")
     with fetched([directory], for_page) as (place,):
         if place.is_copy and output is None and format_ is ReportFormat.html:
             raise ResultError(f"--output must name a file for the page, since {directory} is a URL")
-        make(place.path, output, format_, plots)
+        make(place.path, output, format_, plots, png)
 
 
-def make(directory: Path, output: Path | None, format_: ReportFormat, plots: Path | None) -> None:
+def make(directory: Path, output: Path | None, format_: ReportFormat, plots: Path | None, png: bool) -> None:
     """Make the report of a directory and write or print it. Raises ResultError."""
     from optbench.report import REPORT_FILE, page_of, plots_line, text_of
     from optbench.reports.terminal import console, say
@@ -57,7 +60,7 @@ def make(directory: Path, output: Path | None, format_: ReportFormat, plots: Pat
         say(console(sys.stderr), f"Written: {output}")
     if plots is not None:
         try:
-            written = page.plots(plots)
+            written = page.plots(plots, png)
         except OSError as error:
             refuse(f"--plots {plots}", error)
         say(console(sys.stderr), plots_line(written, plots))

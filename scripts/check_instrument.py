@@ -16,7 +16,7 @@ import sys
 
 from acceptance.figures import DECISIVE_RUNS, PROCEDURES, Options
 
-for module in ("timing", "percentiles", "server", "paired", "real"):
+for module in ("timing", "percentiles", "server", "paired", "sweeps", "real"):
     importlib.import_module(f"acceptance.{module}")
 
 

@@ -5,6 +5,7 @@ import sys
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
 
 from optbench.cli import main
 
@@ -66,6 +67,34 @@ def test_every_plot_is_a_file_of_its_own(run, tmp_path, capsys):
         assert root.find("{*}title").text
         assert "prefers-color-scheme" in root.find("{*}style").text
     assert "footprint.svg" in capsys.readouterr().err
+
+
+def test_plots_as_png_are_the_same_drawings_with_their_legend(run, tmp_path):
+    pytest.importorskip("resvg_py")
+    assert main(["report", str(run), "--plots", str(tmp_path / "svg")]) == 0
+    assert main(["report", str(run), "--plots", str(tmp_path / "png"), "--png"]) == 0
+    drawn = {file.stem: file for file in (tmp_path / "png").iterdir()}
+    assert set(drawn) == {file.stem for file in (tmp_path / "svg").iterdir()}
+    for name, file in drawn.items():
+        root = ElementTree.parse(tmp_path / "svg" / f"{name}.svg").getroot()
+        with Image.open(file) as image:
+            assert image.size == tuple(round(3 * float(root.get(side))) for side in ("width", "height"))
+            assert image.getpixel((0, 0))[:3] == (255, 255, 255)
+            assert len(image.getcolors(1 << 24)) > 10
+    words = [
+        "".join(element.itertext())
+        for element in ElementTree.parse(tmp_path / "svg" / "footprint.svg").iter()
+    ]
+    assert {"baseline", "candidate"} <= set(words)
+
+
+def test_png_needs_its_package_and_a_directory(run, tmp_path, monkeypatch, capsys):
+    assert main(["report", str(run), "--png"]) == 2
+    assert "--plots" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    assert main(["report", str(run), "--plots", str(tmp_path / "plots"), "--png"]) == 2
+    assert "pip install 'optbench[png]'" in capsys.readouterr().err
+    assert not (tmp_path / "plots").exists()
 
 
 def test_what_cannot_be_written_is_one_sentence_and_code_2(run, tmp_path, capsys):

@@ -202,6 +202,18 @@ def test_a_grid_comes_from_lists(place, fake):
     assert len(list((place / "sweep").glob("*/result.json"))) == 2
 
 
+def test_an_experiment_that_is_a_sweep_needs_no_flag(place, fake):
+    experiment = place / "mine" / "experiment" / "both.yaml"
+    experiment.parent.mkdir(parents=True)
+    mode = "hydra: {mode: MULTIRUN, sweeper: {params: {batch_size: '1,2'}}}"
+    experiment.write_text(f"# @package _global_\n{mode}\n")
+    plain = [*fake[:-4], *SHORT, "hydra.sweep.dir=sweep", "quality=none", "measure.cold_start=false"]
+    assert main(["--config-dir", "mine", "+experiment=both", *plain]) == 0
+    found = [read_result(path) for path in sorted((place / "sweep").glob("*/result.json"))]
+    assert {result.timing.batch_size for result in found} == {1, 2}
+    assert all("+experiment=both" in result.command for result in found)
+
+
 @pytest.mark.slow
 def test_a_sweep_goes_on_past_bad_points_and_says_so(place, fake, capfd):
     sweep = ["-m", *fake[:-4], *SHORT, "hydra.sweep.dir=sweep", "input_length=8,99", "graph=default,all"]

@@ -8,7 +8,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optbench import __version__
@@ -99,11 +98,6 @@ def environment() -> Environment:
     return made
 
 
-def standalone(chart: Chart) -> str:
-    """A chart as an SVG file of its own."""
-    return to_text(chart.svg, file_text("chart.css"))
-
-
 def charts_of(sections: list[Section]) -> list[Chart]:
     """All charts of a page, in order."""
     return [chart for section in sections for chart in section.charts]
@@ -112,16 +106,3 @@ def charts_of(sections: list[Section]) -> list[Chart]:
 def config_text(config: Mapping[str, Any]) -> str:
     """A config as indented JSON."""
     return json.dumps(config, indent=2, ensure_ascii=False, default=str)
-
-
-def write_plots(sections: list[Section], directory: Path) -> list[Path]:
-    """Write every chart of a page as DIRECTORY/NAME.svg; returns their paths. Raises OSError."""
-    from optbench.records import write_atomically
-
-    directory.mkdir(parents=True, exist_ok=True)
-    written = []
-    for chart in charts_of(sections):
-        path = directory / f"{chart.name}.svg"
-        write_atomically(path, standalone(chart).encode())
-        written.append(path)
-    return written
