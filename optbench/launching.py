@@ -232,6 +232,7 @@ class LauncherHooks(Callback):
         if str(config.hydra.launcher.get("_target_")).endswith(".BasicLauncher"):
             return
         if OmegaConf.select(config, "tune") is not None:
+            Session.sweeping = False
             leave(ConfigError("a search (tune) learns from one point after the other; leave out cluster="))
         Plugins.instance().register(Guarded)
         for name, value in QUIET.items():

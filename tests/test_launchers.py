@@ -2,9 +2,11 @@
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,7 +20,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="forks and signals as on Linux"),
 ]
-HERE = str(Path(__file__).parents[1])
+HERE = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
 SHORT = [
     "baseline=fake",
     "backend=fake",
@@ -39,30 +41,39 @@ def needs(package, extra):
         pytest.skip(f"needs pip install 'optbench[{extra}]'")
 
 
-def environment(place, **more):
-    """What a sweep of its own finds; nothing of the user's."""
-    own = {"PYTHONPATH": HERE, "OPTBENCH_LOCK_DIR": str(place), "HOME": str(place)}
-    return {**os.environ, **own, "TMPDIR": str(place), **more}
+@pytest.fixture
+def short_place():
+    """A temporary folder with a short name: a path longer than 107 bytes is no socket of Ray's."""
+    place = tempfile.mkdtemp(prefix="ob-", dir="/tmp")
+    yield place
+    shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture
-def sweep(tmp_path, bare_model):
+def sweep(tmp_path, bare_model, short_place):
     """Runs a sweep in a process of its own, as from a shell; returns what it printed, and its code."""
 
-    def start(*arguments, axes=AXES, **more):
-        given = ["-m", "model=pretrained", f"model.path={bare_model}", *SHORT, *axes, *arguments]
+    own = {
+        "PYTHONPATH": HERE,
+        "OPTBENCH_LOCK_DIR": str(tmp_path),
+        "HOME": str(tmp_path),
+        "TMPDIR": short_place,
+    }
+
+    def start(*arguments):
+        given = ["-m", "model=pretrained", f"model.path={bare_model}", *SHORT, *AXES, *arguments]
         return subprocess.Popen(
             [sys.executable, "-m", "optbench", *given],
             cwd=tmp_path,
-            env=environment(tmp_path, **more),
+            env={**os.environ, **own},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
 
-    def run(*arguments, **options):
-        process = start(*arguments, **options)
+    def run(*arguments):
+        process = start(*arguments)
         out, err = process.communicate(timeout=300)
         return process.returncode, out, err
 
@@ -140,11 +151,12 @@ def test_a_ray_cluster_that_is_started_here(sweep, tmp_path):
 
 
 @pytest.fixture
-def two_nodes(tmp_path, monkeypatch):
+def two_nodes(short_place, monkeypatch):
     """A running Ray cluster of two nodes with one CPU each, started elsewhere; gives its address."""
     needs("hydra_plugins.hydra_ray_launcher", "ray")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("PYTHONPATH", HERE)
+    monkeypatch.setenv("RAY_TMPDIR", short_place)
     monkeypatch.chdir("/")
     from ray.cluster_utils import Cluster
 
