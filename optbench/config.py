@@ -26,6 +26,7 @@ from optbench.components import (
     WaitPolicy,
     register,
 )
+from optbench.remote import url_problems
 from optbench.tracking import Tracking
 
 
@@ -366,6 +367,7 @@ class RunConfig(Component):
     tracking: where the result is logged once it is there.
     tune: makes a sweep a search for the best candidate (+experiment=tune).
     resume: directory of an earlier sweep; points that it finished are taken over instead of measured.
+    results_url: an fsspec URL, such as s3://bucket/runs, below which each finished run directory is copied.
     """
 
     model: Model = MISSING
@@ -391,6 +393,7 @@ class RunConfig(Component):
     tracking: Tracking = field(default_factory=Tracking)
     tune: TuneConfig | None = None
     resume: str | None = None
+    results_url: str | None = None
 
     def problems(self) -> list[str]:
         """Shape, threads and seed, and lists that only a sweep can walk."""
@@ -407,6 +410,7 @@ class RunConfig(Component):
             )
         if self.resume is not None and not Path(self.resume).is_dir():
             found.append(f"resume must be the directory of an earlier sweep, got {self.resume}; it is none")
+        found += url_problems("results_url", self.results_url)
         scenario = self.measure.scenario
         if self.gates.min_requests_per_second is not None and scenario is not Scenario.server:
             found.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from optbench.config import Start
 from optbench.end_to_end import WholeCalls, whole_call_environment
+from optbench.errors import OptbenchError
 from optbench.group import WorkerGroup
 from optbench.process import Child, Template, start
 from optbench.worker import Assignment, RemoteWorker
@@ -29,6 +31,12 @@ class Templates:
         if key not in self._running or self._running[key].has_ended():
             self._running[key] = Template(name, imports, environment, self._log)
         return self._running[key]
+
+    def wait(self) -> None:
+        """Return when none of them imports any more."""
+        for template in self._running.values():
+            with contextlib.suppress(OptbenchError):  # who forks from it will hear why
+                template.wait()
 
     def close(self) -> None:
         """End all templates."""
@@ -63,6 +71,11 @@ class Crew:
     def start(self) -> Start:
         """How workers come to be."""
         return Start.spawn if self._templates is None else Start.fork
+
+    def wait_for_templates(self) -> None:
+        """Return when no template imports any more, so that nothing is timed beside that."""
+        if self._templates is not None:
+            self._templates.wait()
 
     def assignment(self, name: str) -> Assignment:
         """What the workers of a variant are to run."""

@@ -20,6 +20,9 @@ from optbench.environment import capture
 from optbench.errors import Unsupported, WorkerError
 from optbench.records import Failure, RunResult, replace, write_result
 
+NOT_SETTINGS = ("resume", "results_url", "tracking")
+"""Keys of a config that change nothing about what is measured."""
+
 
 class Draft:
     """The result as far as it has come; saved after every stage, so that nothing measured is lost."""
@@ -104,13 +107,13 @@ def environment_of(config: RunConfig) -> dict[str, Any]:
 
 
 def config_hash(config: RunConfig) -> str:
-    """What tells a point's settings from all others'; keys of a sweep and of a tracker do not count."""
+    """What tells a point's settings from all others'; keys of a sweep, a tracker or a copy do not count."""
     return point_hash(plain_config(config))
 
 
 def point_hash(resolved: Mapping[str, Any]) -> str:
     """The same of a config that is resolved already."""
-    own = {key: value for key, value in resolved.items() if key not in ("resume", "tracking")}
+    own = {key: value for key, value in resolved.items() if key not in NOT_SETTINGS}
     return hash_of({**own, "batch_sizes": None, "input_lengths": None})
 
 

@@ -22,6 +22,7 @@ GROUPS = {
     "optbench.backends": "backend",
     "optbench.quantizations": "quant",
     "optbench.graphs": "graph",
+    "optbench.trackers": "tracking",
 }
 """Config group of each group of entry points."""
 

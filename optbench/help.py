@@ -21,6 +21,7 @@ GROUPS = {
     "quality": "which rows and metrics",
     "tracking": "where a finished run is logged besides its directory",
     "sweep": "with -m: which grid is walked",
+    "cluster": "with -m: where the points run",
 }
 
 EXAMPLES = """\

@@ -23,9 +23,10 @@ from optbench import plugins
 from optbench.command_line import CONFIG_FLAGS, SWEEP_FLAGS
 from optbench.composition import CONFIG_NAME, composition_problems, prepare
 from optbench.errors import ConfigError, OptbenchError, ResultError
-from optbench.hooks import Session, point_title, print_problems, to_config
+from optbench.hooks import point_title, print_problems, to_config
 from optbench.locations import LOG_FILE, conf_dir
 from optbench.records import RESULT_FILE
+from optbench.session import Session
 from optbench.verbosity import Verbosity, verbosity
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ MODE_CHANGED = "hydra.mode changed during config composition"
 
 def task(config: DictConfig) -> tuple[float, ...]:
     """One point: its `objectives`, for the sampler of a sweep. Never raises on bad input."""
+    from optbench.delivery import hand_in
     from optbench.objectives import objective
     from optbench.publishing import publish
-    from optbench.report import leave_run_page
     from optbench.reports.terminal import Terminal
     from optbench.run import run
 
@@ -50,7 +51,7 @@ def task(config: DictConfig) -> tuple[float, ...]:
     directory = Path(hydra_config.runtime.output_dir)
     sweeping = hydra_config.mode is RunMode.MULTIRUN
     title = point_title(hydra_config.job.num, hydra_config.overrides.task) if sweeping else None
-    terminal = Terminal(title)
+    terminal = Terminal(title, beside_others=Session.launched)
     if verbosity() is Verbosity.verbose:
         logging.getLogger().addHandler(logging.StreamHandler())
     checked = to_config(config)
@@ -66,7 +67,8 @@ def task(config: DictConfig) -> tuple[float, ...]:
         print_problems(ConfigError(*str(outcome.error).splitlines()))
     else:
         terminal.finish(outcome.result, directory / RESULT_FILE)
-        leave_run_page(directory, outcome.result)
+        sweep = Path(hydra_config.sweep.dir) if sweeping else None
+        hand_in(directory, outcome.result, checked.results_url, sweep)
         publish(checked.tracking, outcome.result, directory, directory.parent if sweeping else None)
     Session.exit_code = outcome.exit_code
     return tuple(objective(kind, outcome.result) for kind in checked.objectives)

@@ -18,7 +18,7 @@ from optbench.records.aggregate import Point
 from optbench.records.comparison import Difference
 from optbench.walk import read_slim
 
-OF_A_SWEEP = ("batch_sizes", "input_lengths", "resume")
+OF_A_SWEEP = ("batch_sizes", "input_lengths", "resume", "results_url")
 LONGEST_VALUE = 60
 ABSENT = "absent"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from optbench import assemble, components, serving
+from optbench import assemble, components, host, serving
 from optbench.answers import Answered, AnswerStore
 from optbench.artifacts import ArtifactStore, CalibrationRows
 from optbench.checkpoint import read_spec
@@ -132,7 +132,27 @@ class Stages:
         self.evaluation_seconds: dict[str, float] = {}
 
     def all(self) -> None:
-        """Run every stage."""
+        """Run every stage: what is timed alone on this machine, all else beside other runs."""
+        with host.beside_others(self.waiting):
+            crew, artifacts, examples, opened = self.prepare()
+        for name in self.config.variants:
+            self.start_once(name, crew, artifacts[name])
+        if opened is not None and self.config.quality.enabled:
+            with host.beside_others(self.waiting):
+                self.answer(crew, examples)
+        timing = Timing(self.config, self.draft, self.display)
+        with host.timing_alone(self.waiting), self.stage("timing both, in turn", "timing"):
+            timing.time(crew)
+        timing.hold_against_noise()
+        if self.config.measure.scenario is Scenario.server:
+            served = self.stage("offering requests to both, in turn", "serving")
+            with host.timing_alone(self.waiting), served:
+                serving.serve(self.config, self.draft, self.display, crew, self.work, self.log)
+        verdict = judge(self.draft.result, self.config.gates, self.config.quality.max_failed_share)
+        self.draft.update(verdict=verdict)
+
+    def prepare(self) -> tuple[Crew, dict[str, Artifact], Child, Opened | None]:
+        """Everything that the variants read, and who makes their workers."""
         with self.stage("reading the model", "model"):
             spec = self.spec()
         with self.stage("reading the rows", "rows"):
@@ -142,25 +162,28 @@ class Stages:
             artifacts = {name: self.artifact(name, spec, examples) for name in self.config.variants}
             self.draft.add_notes(note for artifact in artifacts.values() for note in artifact.notes)
             crew = self.crew(artifacts, examples, templates)
+            crew.wait_for_templates()
+        return crew, artifacts, examples, opened
+
+    def start_once(self, name: str, crew: Crew, artifact: Artifact) -> None:
+        """The first start of a variant; a cold one is timed."""
+        cold = self.config.measure.cold_start
+        kind = "cold start" if cold else "start"
+        place = host.timing_alone if cold else host.beside_others
+        with place(self.waiting), self.stage(f"{kind} of the {name}", f"{kind} of the {name}"):
+            self.first_start(name, crew, artifact)
+
+    def answer(self, crew: Crew, examples: Child) -> None:
+        """Both variants' answers to the same rows, and what they are worth."""
         for name in self.config.variants:
-            kind = "cold start" if self.config.measure.cold_start else "start"
-            with self.stage(f"{kind} of the {name}", f"{kind} of the {name}"):
-                self.first_start(name, crew, artifacts[name])
-        if opened is not None and self.config.quality.enabled:
-            for name in self.config.variants:
-                with self.stage(f"evaluating the {name}", f"evaluation of the {name}"):
-                    self.evaluate(name, crew, examples)
-            with self.stage("comparing the answers", "quality"):
-                self.score(examples)
-        timing = Timing(self.config, self.draft, self.display)
-        with self.stage("timing both, in turn", "timing"):
-            timing.time(crew)
-        timing.hold_against_noise()
-        if self.config.measure.scenario is Scenario.server:
-            with self.stage("offering requests to both, in turn", "serving"):
-                serving.serve(self.config, self.draft, self.display, crew, self.work, self.log)
-        verdict = judge(self.draft.result, self.config.gates, self.config.quality.max_failed_share)
-        self.draft.update(verdict=verdict)
+            with self.stage(f"evaluating the {name}", f"evaluation of the {name}"):
+                self.evaluate(name, crew, examples)
+        with self.stage("comparing the answers", "quality"):
+            self.score(examples)
+
+    def waiting(self) -> contextlib.AbstractContextManager[None]:
+        """Shows that another run has this machine."""
+        return self.stage("waiting for other runs on this machine", "waiting")
 
     @contextlib.contextmanager
     def stage(self, title: str, name: str) -> Iterator[None]:
@@ -169,8 +192,9 @@ class Stages:
         begun = time.perf_counter()
         with self.display.stage(title):
             yield
-        seconds = {**self.draft.result.stage_seconds, name: time.perf_counter() - begun}
-        self.draft.update(stage_seconds=seconds)
+        known = self.draft.result.stage_seconds
+        seconds = known.get(name, 0.0) + time.perf_counter() - begun
+        self.draft.update(stage_seconds={**known, name: seconds})
         if self.draft.result.variants:
             self.draft.save()
 
@@ -456,7 +480,8 @@ def kernels_or_reason(worker: RemoteWorker) -> KernelReport | None:
 def working_directory(directory: Path) -> Iterator[Path]:
     """A directory for files that only this run's processes exchange; gone at the end."""
     place = directory / ".work"
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)  # of a run that was killed here before
+    place.mkdir(mode=0o700, parents=True)
     try:
         yield place
     finally:

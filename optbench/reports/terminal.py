@@ -54,11 +54,15 @@ Row = tuple[str, ...]
 
 
 class Terminal:
-    """The display of one run, or of a sweep's `point`. Plain lines in a pipe; silent with -q."""
+    """The display of one run, or of a sweep's `point`. Plain lines in a pipe; silent with -q.
 
-    def __init__(self, point: str | None = None) -> None:
+    beside_others: other points share the terminal, so only the end of this one is shown.
+    """
+
+    def __init__(self, point: str | None = None, beside_others: bool = False) -> None:
         self._point = point
         self._level = verbosity()
+        self._shows_stages = self._level is not Verbosity.quiet and not beside_others
         self._out = console(sys.stdout)
         self._err = console(sys.stderr)
         self._status: Status | None = None
@@ -69,7 +73,7 @@ class Terminal:
         """Show a stage while it lasts, and its seconds when it is over."""
         begun = time.perf_counter()
         self._title = title
-        if self._level is Verbosity.quiet:
+        if not self._shows_stages:
             yield
             return
         if self._err.is_terminal:
