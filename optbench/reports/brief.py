@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from optbench.records import Aggregate, RunResult
 from optbench.records.aggregate import Point
 from optbench.records.comparison import ComparedPoint, RunComparison
@@ -61,7 +63,8 @@ def aggregate_lines(found: Aggregate) -> list[str]:
 
 def point_line(point: Point) -> str:
     """Where a point stands, and what it found or why it found nothing."""
-    place = " ".join(f"{key}={value}" for key, value in point.axes.items()) or point.name
+    own_name = Path(point.directory).name if point.name == "." else point.name
+    place = " ".join(f"{key}={value}" for key, value in point.axes.items()) or own_name
     if point.status != "ok":
         return one_line(f"{place}: {point.status}: {point.reason or 'no reason is known'}")
     grade = "" if point.grade is None else f", grade {point.grade}"

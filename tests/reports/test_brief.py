@@ -44,6 +44,8 @@ def test_results_show_a_line_for_each_point(tmp_path, made_run, write_run):
         "  batch_size=16: missing: left no result.json: it ended before it could write one",
     ]
     assert "| 2.00x" in found._repr_markdown_()
+    alone = repr(optbench.load_results(tmp_path / "0")).splitlines()
+    assert alone[1] == "  0: 2.00x (1.98 to 2.02) as fast, grade good"
 
 
 def test_of_many_points_the_first_are_shown(tmp_path, made_run, write_run):
