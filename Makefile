@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: run test slow check docs format clean
+.PHONY: run test slow coverage check docs format clean
 
 run: $(VENV)/installed ## set up and run the demo
 	$(BIN)/optbench +experiment=demo
@@ -14,6 +14,12 @@ test: $(VENV)/installed ## set up and run the fast tests
 
 slow: $(VENV)/installed ## tests on real models and real processes
 	$(BIN)/pytest -n $(JOBS) -m "slow and not gpu"
+
+coverage: $(VENV)/installed ## the fast tests, and which lines none of them runs, child processes included
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q -m "not slow and not gpu"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 check: $(VENV)/installed ## what CI runs before the tests
 	VENV=$(VENV) scripts/check.sh

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from optbench import entries
+from optbench import entries, extensions
 from optbench.checkpoint import combined_hash, companions, hash_files, weight_files
 from optbench.components import Artifact, Graph, ModelSpec, Quantization
 from optbench.entries import Damaged, Manifest
@@ -101,7 +101,7 @@ class ArtifactStore:
             "step": "optimize",
             "source": source.sha256,
             "recipe": graph.recipe(),
-            "versions": versions(OPTIMIZE_LIBRARIES),
+            "versions": versions(OPTIMIZE_LIBRARIES) | extensions.versions_behind([type(graph)]),
         }
 
         def make(target: Path) -> dict[str, Any]:
@@ -118,7 +118,8 @@ class ArtifactStore:
             "source": source.sha256,
             "recipe": quantization.recipe(),
             "calibration": None if calibration is None else calibration.fingerprint,
-            "versions": versions((*QUANTIZE_LIBRARIES, *quantization.packages)),
+            "versions": versions((*QUANTIZE_LIBRARIES, *quantization.packages))
+            | extensions.versions_behind([type(quantization)]),
         }
         rows = None if calibration is None else calibration.path
 

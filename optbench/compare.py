@@ -7,7 +7,7 @@ the same baseline at its own moment, so what is compared is theta_r, the log rat
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from optbench import __version__, conditions
@@ -26,8 +26,16 @@ SIGNIFICANT = 0.05
 SPEEDS = {"speedup": "replicate_log_ratios", "cpu_speedup": "replicate_cpu_log_ratios"}
 
 
+Names = tuple[Callable[[str], str], Callable[[str], str]]
+"""What directories of A and of B are called."""
+
+
 def compare(
-    a: Path, b: Path, fail_if: Sequence[Condition] = (), allow_different: bool = False
+    a: Path,
+    b: Path,
+    fail_if: Sequence[Condition] = (),
+    allow_different: bool = False,
+    names: Names = (str, str),
 ) -> RunComparison:
     """B against A, point by point.
 
@@ -49,10 +57,18 @@ def compare(
     points = adjusted([compared(pair) for pair in found])
     points = judged(points, found, fail_if)
     points += [lost(point, "A") for point in lost_a] + [lost(point, "B") for point in lost_b]
+    points = [
+        replace(
+            point,
+            a=None if point.a is None else names[0](point.a),
+            b=None if point.b is None else names[1](point.b),
+        )
+        for point in points
+    ]
     return RunComparison(
         optbench_version=__version__,
-        a=str(a),
-        b=str(b),
+        a=names[0](str(a)),
+        b=names[1](str(b)),
         conditions=[condition.text for condition in fail_if],
         environment=environment,
         config=config,

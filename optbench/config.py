@@ -26,6 +26,8 @@ from optbench.components import (
     WaitPolicy,
     register,
 )
+from optbench.remote import url_problems
+from optbench.tracking import Tracking
 
 
 class InputSource(Enum):
@@ -33,6 +35,13 @@ class InputSource(Enum):
 
     random = "random"
     dataset = "dataset"
+
+
+class Scope(Enum):
+    """What a timed call is: the model alone, or raw rows in and answers out."""
+
+    model = "model"
+    end_to_end = "end_to_end"
 
 
 class Start(Enum):
@@ -120,6 +129,8 @@ class MeasureConfig(Component):
     scenario: latency (one call after the other), throughput (the same, read as samples per second), or
     server (then also requests that arrive by themselves, see `server`).
     processes: of each variant, computing at the same time; only for throughput.
+    scope: model times forwards (or generations) over inputs made beforehand; end_to_end times calls that
+    take raw rows of the dataset as they are, encode them, run the model and make answers of its outputs.
     inputs: random token ids, or texts of the dataset cut and padded to the length.
     replicates, max_replicates: fewest and most pairs of fresh worker processes.
     precision: stop when the speed-up is known to this relative half-width.
@@ -137,6 +148,7 @@ class MeasureConfig(Component):
     scenario: Scenario = Scenario.latency
     processes: int = 1
     server: ServerConfig = field(default_factory=ServerConfig)
+    scope: Scope = Scope.model
     inputs: InputSource = InputSource.random
     replicates: int = 5
     max_replicates: int = 20
@@ -352,8 +364,10 @@ class RunConfig(Component):
     batch_sizes, input_lengths: points of a grid, with -m sweep=grid.
     seed: of inputs, row order, block order and resampling.
     objectives: what a sweep's sampler looks at; hydra.sweeper.direction says which way each is better.
+    tracking: where the result is logged once it is there.
     tune: makes a sweep a search for the best candidate (+experiment=tune).
     resume: directory of an earlier sweep; points that it finished are taken over instead of measured.
+    results_url: an fsspec URL, such as s3://bucket/runs, below which each finished run directory is copied.
     """
 
     model: Model = MISSING
@@ -376,8 +390,10 @@ class RunConfig(Component):
     objectives: list[Objective] = field(
         default_factory=lambda: [Objective.samples_per_second, Objective.p95_seconds]
     )
+    tracking: Tracking = field(default_factory=Tracking)
     tune: TuneConfig | None = None
     resume: str | None = None
+    results_url: str | None = None
 
     def problems(self) -> list[str]:
         """Shape, threads and seed, and lists that only a sweep can walk."""
@@ -394,6 +410,7 @@ class RunConfig(Component):
             )
         if self.resume is not None and not Path(self.resume).is_dir():
             found.append(f"resume must be the directory of an earlier sweep, got {self.resume}; it is none")
+        found += url_problems("results_url", self.results_url)
         scenario = self.measure.scenario
         if self.gates.min_requests_per_second is not None and scenario is not Scenario.server:
             found.append(

@@ -6,25 +6,28 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from optbench import __version__
-from optbench.components import component_name
+from optbench import __version__, extensions
+from optbench.components import component_name, walk
 from optbench.config import RunConfig
 from optbench.environment import capture
 from optbench.errors import Unsupported, WorkerError
 from optbench.records import Failure, RunResult, replace, write_result
 
+NOT_SETTINGS = ("resume", "results_url", "tracking")
+"""Keys of a config that change nothing about what is measured."""
+
 
 class Draft:
     """The result as far as it has come; saved after every stage, so that nothing measured is lost."""
 
-    def __init__(self, config: RunConfig, directory: Path) -> None:
+    def __init__(self, config: RunConfig, directory: Path, command: Sequence[str] | None = None) -> None:
         self.directory = directory
         self.stage = "configuration"
         resolved = plain_config(config)
@@ -32,10 +35,10 @@ class Draft:
             optbench_version=__version__,
             status="failed",
             started_at=now(),
-            command=sys.argv,
+            command=sys.argv if command is None else list(command),
             config=resolved,
             config_hash=config_hash(config),
-            environment=capture(directory=Path.cwd()),
+            environment=environment_of(config),
             failure=Failure("interrupted", self.stage, "the run has not come to its end"),
         )
 
@@ -97,11 +100,21 @@ def plain_config(config: RunConfig) -> dict[str, Any]:
     return named
 
 
+def environment_of(config: RunConfig) -> dict[str, Any]:
+    """The machine and the software of a run; `plug_ins`: version by distribution of those it uses."""
+    used = extensions.versions_behind(type(component) for _, component in walk(config))
+    return {**capture(directory=Path.cwd()), "plug_ins": used}
+
+
 def config_hash(config: RunConfig) -> str:
-    """What tells a point's settings from all others'; a sweep's own keys do not count."""
-    resolved = plain_config(config)
-    del resolved["resume"]
-    return hash_of({**resolved, "batch_sizes": None, "input_lengths": None})
+    """What tells a point's settings from all others'; keys of a sweep, a tracker or a copy do not count."""
+    return point_hash(plain_config(config))
+
+
+def point_hash(resolved: Mapping[str, Any]) -> str:
+    """The same of a config that is resolved already."""
+    own = {key: value for key, value in resolved.items() if key not in NOT_SETTINGS}
+    return hash_of({**own, "batch_sizes": None, "input_lengths": None})
 
 
 def hash_of(resolved: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import msgspec
 
 from optbench import history
 from optbench.config import MeasureConfig, RunConfig, Scenario
-from optbench.draft import config_hash, plain_config
+from optbench.draft import plain_config, point_hash
 from optbench.environment import available_cores, machine_fingerprint
 from optbench.errors import ResultError
 from optbench.records import RESULT_FILE
@@ -65,26 +65,42 @@ class Guess:
 
 
 @dataclass(frozen=True)
+class Sought:
+    """A config whose time is asked for, with its plain form, which takes a while to make, and its hash."""
+
+    config: RunConfig
+    plain: Mapping[str, Any]
+    point_hash: str
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Sought:
+        """From a config."""
+        plain = plain_config(config)
+        return cls(config, plain, point_hash(plain))
+
+
+@dataclass(frozen=True)
 class Estimates:
     """Guesses from `earlier` runs of this machine."""
 
     earlier: Sequence[Past] = field(default_factory=list)
 
-    def starting(self, config: RunConfig) -> Guess:
+    def starting(self, sought: Sought) -> Guess:
         """Of one run: reading model and rows, first starts, comparing answers."""
+        config = sought.config
         start = "cold start" if config.measure.cold_start else "start"
         names = ["model", "rows", *(f"{start} of the {name}" for name in config.variants)]
         names += ["quality"] if config.quality.enabled else []
-        alike = self.alike(config)
+        alike = self.alike(sought)
         found = [median_of(name, alike) for name in names]
         assumed = [ASSUMED_SECONDS[name.split(" of the ")[0]] for name in names]
         seconds = sum(one if one is not None else other for one, other in zip(found, assumed, strict=True))
         return Guess(seconds, len(alike) if None not in found else 0)
 
-    def evaluation(self, config: RunConfig, name: str, rows: int | None, parameters: int | None) -> Guess:
+    def evaluation(self, sought: Sought, name: str, rows: int | None, parameters: int | None) -> Guess:
         """Of one variant on all rows; as long as the longest of earlier ones, whose answers may be reused."""
         stage = f"evaluation of the {name}"
-        known = [run for run in self.alike(config, sides=True) if stage in run.stage_seconds]
+        known = [run for run in self.alike(sought, sides=True) if stage in run.stage_seconds]
         if known:
             return Guess(max(run.stage_seconds[stage] * growth(run, rows) for run in known), len(known))
         if rows is None or parameters is None:
@@ -92,31 +108,35 @@ class Estimates:
         each = rows * parameters * EVALUATION_SECONDS_PER_PARAMETER / available_cores()
         return Guess(EVALUATION_START_SECONDS + each)
 
-    def timing(self, config: RunConfig) -> Guess:
+    def timing(self, sought: Sought) -> Guess:
         """Of the timing and serving, where the same was measured before with the same settings."""
-        measure = plain_config(config)["measure"]
-        alike = [run for run in self.alike(config, sides=True) if run.config.get("measure") == measure]
-        names = ["timing", "serving"] if config.measure.scenario is Scenario.server else ["timing"]
+        measure = sought.plain["measure"]
+        alike = [run for run in self.alike(sought, sides=True) if run.config.get("measure") == measure]
+        names = ["timing", "serving"] if sought.config.measure.scenario is Scenario.server else ["timing"]
         found = [median_of(name, alike) for name in names]
         known = [seconds for seconds in found if seconds is not None]
         return Guess(sum(known), len(alike)) if len(known) == len(names) else Guess(None)
 
-    def rows(self, config: RunConfig) -> int | None:
+    def rows(self, sought: Sought) -> int | None:
         """Rows that the same dataset had in an earlier run that evaluated all of them; null without any."""
-        wanted = plain_config(config)["dataset"]
+        wanted = sought.plain["dataset"]
         for run in reversed(self.earlier):
             quality = run.config.get("quality") or {}
-            if run.dataset is not None and run.config.get("dataset") == wanted and (
-                quality.get("max_eval_samples") is None
+            if (
+                run.dataset is not None
+                and run.config.get("dataset") == wanted
+                and (quality.get("max_eval_samples") is None)
             ):
                 return run.dataset.rows
         return None
 
-    def alike(self, config: RunConfig, sides: bool = False) -> list[Past]:
+    def alike(self, sought: Sought, sides: bool = False) -> list[Past]:
         """Earlier runs of the same config; else of the same model and sides; else, unless `sides`, of it."""
-        own, hashed = plain_config(config), config_hash(config)
-        same = [run for run in self.earlier if run.config_hash == hashed]
-        model = [run for run in self.earlier if (run.config.get("model") or {}).get("path") == own["model"]["path"]]
+        own = sought.plain
+        same = [run for run in self.earlier if run.config_hash == sought.point_hash]
+        model = [
+            run for run in self.earlier if (run.config.get("model") or {}).get("path") == own["model"]["path"]
+        ]
         both = [run for run in model if run.config.get("chosen") == own["chosen"]]
         return same or both or ([] if sides else model)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from optbench import extensions
 from optbench.locations import conf_dir
 
 GROUPS = {
@@ -18,7 +19,9 @@ GROUPS = {
     "recipe": "backend, quantization and graph of the candidate under one name",
     "measure": "how latency is measured",
     "quality": "which rows and metrics",
+    "tracking": "where a finished run is logged besides its directory",
     "sweep": "with -m: which grid is walked",
+    "cluster": "with -m: where the points run",
 }
 
 EXAMPLES = """\
@@ -47,13 +50,23 @@ def meaning(file: Path) -> str:
     return ""
 
 
+def options(group: str) -> dict[str, str]:
+    """Options of a group with their meaning, by name; those of plug-ins name their distribution."""
+    found = {file.stem: meaning(file) for file in (conf_dir() / group).glob("*.yaml")}
+    for place, distribution in extensions.conf_directories().items():
+        for file in (place / group).glob("*.yaml"):
+            found.setdefault(file.stem, f"{meaning(file)} ({distribution})")
+    for name, extension in extensions.options(group).items():
+        found.setdefault(name, f"from {extension.distribution}")
+    return dict(sorted(found.items()))
+
+
 def help_body() -> str:
     """Everything below the first line of `optbench --help`."""
     lines = ["Choose one option of each group (group=option):"]
     for group, purpose in GROUPS.items():
         lines.append(f"\n  {group}: {purpose}")
-        for file in sorted((conf_dir() / group).glob("*.yaml")):
-            lines.append(f"    {file.stem:<24}{meaning(file)}")
+        lines += [f"    {name:<24}{told}" for name, told in options(group).items()]
     experiments = sorted((conf_dir() / "experiment").glob("*.yaml"))
     if experiments:
         lines.append("\n  +experiment=NAME: a whole question, ready to run")

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import sqlite3
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -82,12 +82,13 @@ def opened(file: Path) -> Iterator[sqlite3.Connection]:
         ) from error
 
 
-def add(directories: Sequence[Path], file: Path) -> tuple[int, int]:
+def add(directories: Sequence[Path], file: Path, named: Callable[[str], str] = str) -> tuple[int, int]:
     """Add every run below `directories`; returns how many are new and how many were there.
 
-    A run is known by the hash of its result.json, wherever it lies. Raises ResultError.
+    A run is known by the hash of its result.json, wherever it lies. named: what a directory is called in
+    the history. Raises ResultError.
     """
-    rows = [row for point in aggregate(directories).points if (row := row_of(point)) is not None]
+    rows = [row for point in aggregate(directories).points if (row := row_of(point, named)) is not None]
     with opened(file) as connection:
         before = connection.total_changes
         connection.executemany(INSERT, rows)
@@ -95,7 +96,7 @@ def add(directories: Sequence[Path], file: Path) -> tuple[int, int]:
     return new, len(rows) - new
 
 
-def row_of(point: Point) -> tuple[Any, ...] | None:
+def row_of(point: Point, named: Callable[[str], str] = str) -> tuple[Any, ...] | None:
     """A point as a row; None where there is no whole result."""
     if point.config_hash is None or point.started_at is None:
         return None
@@ -112,7 +113,7 @@ def row_of(point: Point) -> tuple[Any, ...] | None:
     values = {
         "content": identity,
         "variant": point.variant,
-        "directory": point.directory,
+        "directory": named(point.directory),
         "started_at": point.started_at,
         "status": point.status,
         "config_hash": point.config_hash,
@@ -138,9 +139,10 @@ def row_of(point: Point) -> tuple[Any, ...] | None:
 
 
 def content_hash(content: bytes) -> str:
-    """SHA-256 of a result less its notes: a run that a resumed sweep took over is still the same run."""
+    """SHA-256 of a result less its notes and where it was logged: taken over, it is still the same run."""
     parts = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
-    parts.pop("notes", None)
+    for key in ("notes", "tracked"):
+        parts.pop(key, None)
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 

@@ -11,11 +11,12 @@ import copy
 import itertools
 import math
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -28,14 +29,13 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from optbench import components
 from optbench.config import RunConfig
-from optbench.errors import ConfigError, OptbenchError, ResultError
+from optbench.delivery import deliver_sweep
+from optbench.errors import ConfigError, MissingExtra, OptbenchError, ResultError
 from optbench.records import RESULT_FILE, read_result, to_json, write_atomically
 from optbench.records.aggregate import PLAN_FILE, SweepPlan
+from optbench.session import Session
 from optbench.summary import summarise
-
-if TYPE_CHECKING:
-    from optbench.crew import Templates
-    from optbench.tune import Search
+from optbench.walk import read_plan
 
 ALL_POINTS_LIMIT = 64
 """Up to so many points of a sweep are composed one by one before the first runs; beyond, each value."""
@@ -50,29 +50,9 @@ NOISE = (
 )
 """Starts of lines in Hydra's messages that help nobody at the command line."""
 
-
-class Session:
-    """What the callbacks and the command line share within one process."""
-
-    exit_code = 0
-    interrupted = False
-    sweeping = False
-    planning = False
-    """Whether to tell what would be run instead of running it."""
-    templates: ClassVar[Templates | None] = None
-    search: ClassVar[Search | None] = None
-    at_end: ClassVar[list[Callable[[], object]]] = []
-    """Called when the sweep's last point is done, in this order."""
-    axes: ClassVar[frozenset[str]] = frozenset()
-    """Keys that the running sweep varies; empty in processes that a launcher started."""
-
-    @classmethod
-    def reset(cls) -> None:
-        """As before the first run."""
-        cls.exit_code, cls.interrupted, cls.sweeping, cls.planning = 0, False, False, False
-        cls.templates = cls.search = None
-        cls.at_end = []
-        cls.axes = frozenset()
+EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}
+"""Launchers that are packages of their own, and the extra that brings each."""
+MISSING_LAUNCHER = re.compile(r"'hydra/launcher/(\w+)'")
 
 
 def to_config(config: DictConfig) -> RunConfig:
@@ -130,6 +110,7 @@ class RunHooks(Callback):
         try:
             checked = to_config(config)
             problems = components.collect_problems(checked) + single_run_problems(config, checked)
+            problems += missing_tracker(checked)
             problems += directory_problems(Path(str(config.hydra.run.dir)), "hydra.run.dir")
             if problems:
                 raise ConfigError(*problems)
@@ -173,6 +154,9 @@ class RunHooks(Callback):
         directory = Path(str(config.hydra.sweep.dir))
         Session.exit_code = sweep_exit_code(directory)
         summarise(directory)
+        finish_tracking(config, directory)
+        if (url := OmegaConf.select(config, "results_url")) is not None:
+            deliver_sweep(directory, str(url))
 
 
 def interrupt(number: int, frame: Any) -> None:
@@ -180,7 +164,12 @@ def interrupt(number: int, frame: Any) -> None:
     if Session.interrupted:
         raise KeyboardInterrupt
     Session.interrupted = True
-    sys.stderr.write("\noptbench: stopping after this point; press Ctrl-C again to stop at once\n")
+    point = "this point"
+    if Session.stop_file is not None:
+        point = "the points that run"
+        with contextlib.suppress(OSError):
+            Session.stop_file.touch()
+    sys.stderr.write(f"\noptbench: stopping after {point}; press Ctrl-C again to stop at once\n")
 
 
 def silence_optuna() -> None:
@@ -203,6 +192,27 @@ def single_run_problems(config: DictConfig, checked: RunConfig) -> list[str]:
         )
         if values
     ]
+
+
+def missing_tracker(config: RunConfig) -> list[str]:
+    """What must be installed before anything is measured that could then not be logged."""
+    missing = config.tracking.missing_extra()
+    return [] if missing is None else [str(missing)]
+
+
+def tracking_problems(config: RunConfig) -> list[str]:
+    """Why no point of a sweep could be logged."""
+    return missing_tracker(config) + [f"tracking.{problem}" for problem in config.tracking.problems()]
+
+
+def finish_tracking(config: DictConfig, directory: Path) -> None:
+    """Close what a sweep has logged; its results stand whatever goes wrong with it."""
+    from optbench.publishing import finish_sweep
+
+    try:
+        finish_sweep(OmegaConf.to_object(config.tracking), directory)  # type: ignore[arg-type]
+    except Exception as error:  # logging must never cost a sweep its exit code
+        sys.stderr.write(f"optbench: the sweep could not be logged to its end: {error}\n")
 
 
 def directory_problems(directory: Path, key: str) -> list[str]:
@@ -275,7 +285,9 @@ def composed_points(config: DictConfig) -> tuple[list[tuple[list[str], RunConfig
     problems: dict[str, None] = {}
     for point in sweep_points(axes):
         try:
-            points.append((point, to_config(loader.load_sweep_config(config, point))))
+            point_config = to_config(loader.load_sweep_config(config, point))
+            points.append((point, point_config))
+            problems.update(dict.fromkeys(tracking_problems(point_config)))
         except ConfigError as error:
             problems.update(dict.fromkeys(error.problems))
         except (HydraException, OmegaConfBaseException) as error:
@@ -340,6 +352,8 @@ def hydra_message(error: BaseException) -> str:
     lines = [line for part in parts for line in part.splitlines() if line.strip()]
     kept = [line.strip() for line in lines if not line.strip().startswith(NOISE)]
     text = " ".join(line for line in kept if not line.endswith("_schema"))
+    if (missing := MISSING_LAUNCHER.search(text)) and (extra := EXTRAS.get(missing[1])):
+        return str(MissingExtra(f"hydra/launcher={missing[1]}", f"pip install 'optbench[{extra}]'"))
     return text.removeprefix("In 'config': ")
 
 
@@ -354,7 +368,7 @@ def own_overrides(overrides: Sequence[str]) -> list[str]:
 
 
 def sweep_exit_code(directory: Path) -> int:
-    """3 if a point failed or left no result, 130 after Ctrl-C, else 0."""
+    """3 if a point failed, left no result or was planned and never began, 130 after Ctrl-C, else 0."""
     if Session.interrupted:
         return 130
     codes = []
@@ -363,4 +377,6 @@ def sweep_exit_code(directory: Path) -> int:
             codes.append(3 if read_result(job / RESULT_FILE).status == "failed" else 0)
         except ResultError:
             codes.append(3)
-    return max(codes, default=3)
+    plan = read_plan(str(directory))
+    planned = 0 if plan is None else math.prod(len(values) for values in plan.axes.values())
+    return 3 if len(codes) < planned else max(codes, default=3)

@@ -99,7 +99,7 @@ class Lookup(ArtifactStore):
         )
 
     def _found(self, material: dict[str, Any]) -> tuple[Path, Manifest] | None:
-        """The whole entry that is made from `material`, whatever calibration rows it saw if they are not known."""
+        """The whole entry that is made from `material`, on any calibration rows if they are not known."""
         if material.get("calibration") != ANY_ROWS:
             entry = self.root / entries.FOLDER / entries.key_of(material)
             with contextlib.suppress(Damaged):
@@ -171,7 +171,7 @@ def parameter_count(file: Path) -> int | None:
             if length > LARGEST_HEADER_BYTES:
                 return None
             header = json.loads(stream.read(length))
-        return sum(math.prod(one["shape"]) for name, one in header.items() if name != "__metadata__")
+        shapes = [one["shape"] for name, one in header.items() if name != "__metadata__"]
+        return int(sum(math.prod(shape) for shape in shapes))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-

@@ -14,20 +14,19 @@ from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from optbench import plugins
-from optbench.command_line import SWEEP_FLAGS
-from optbench.config import RunConfig, register_run_schema
+from optbench.command_line import CONFIG_FLAGS, SWEEP_FLAGS
+from optbench.composition import CONFIG_NAME, composition_problems, prepare
 from optbench.errors import ConfigError, OptbenchError, ResultError
-from optbench.hooks import Session, hydra_message, point_title, print_problems, to_config
+from optbench.hooks import point_title, print_problems, to_config
 from optbench.locations import LOG_FILE, conf_dir
 from optbench.records import RESULT_FILE
-from optbench.resolvers import register_resolvers
+from optbench.session import Session
 from optbench.verbosity import Verbosity, verbosity
 
 if TYPE_CHECKING:
@@ -42,8 +41,9 @@ MODE_CHANGED = "hydra.mode changed during config composition"
 
 def task(config: DictConfig) -> tuple[float, ...]:
     """One point: its `objectives`, for the sampler of a sweep. Never raises on bad input."""
+    from optbench.delivery import hand_in
     from optbench.objectives import objective
-    from optbench.report import leave_run_page
+    from optbench.publishing import publish
     from optbench.reports.terminal import Terminal
     from optbench.run import run
 
@@ -51,7 +51,7 @@ def task(config: DictConfig) -> tuple[float, ...]:
     directory = Path(hydra_config.runtime.output_dir)
     sweeping = hydra_config.mode is RunMode.MULTIRUN
     title = point_title(hydra_config.job.num, hydra_config.overrides.task) if sweeping else None
-    terminal = Terminal(title)
+    terminal = Terminal(title, beside_others=Session.launched)
     if verbosity() is Verbosity.verbose:
         logging.getLogger().addHandler(logging.StreamHandler())
     checked = to_config(config)
@@ -67,7 +67,9 @@ def task(config: DictConfig) -> tuple[float, ...]:
         print_problems(ConfigError(*str(outcome.error).splitlines()))
     else:
         terminal.finish(outcome.result, directory / RESULT_FILE)
-        leave_run_page(directory, outcome.result)
+        sweep = Path(hydra_config.sweep.dir) if sweeping else None
+        hand_in(directory, outcome.result, checked.results_url, sweep)
+        publish(checked.tracking, outcome.result, directory, directory.parent if sweeping else None)
     Session.exit_code = outcome.exit_code
     return tuple(objective(kind, outcome.result) for kind in checked.objectives)
 
@@ -120,7 +122,7 @@ def kept_templates(directory: Path) -> Templates:
     return Session.templates
 
 
-def resumed(config: RunConfig, directory: Path) -> Outcome | None:
+def resumed(config: RunConfig, directory: Path, quiet: bool = False) -> Outcome | None:
     """The outcome of the same point in an earlier sweep, taken over; None if it must be measured."""
     from optbench.resume import finished_before, take_over
     from optbench.run import Outcome
@@ -132,7 +134,7 @@ def resumed(config: RunConfig, directory: Path) -> Outcome | None:
         result = take_over(source, directory)
     except (ResultError, OSError):
         return None
-    if verbosity() is not Verbosity.quiet:
+    if verbosity() is not Verbosity.quiet and not quiet:
         sys.stderr.write(f"  taken over from {source}\n")
     return Outcome(result, directory, None)
 
@@ -149,13 +151,12 @@ def discard(directory: Path) -> None:
 
 def launch(arguments: list[str], planning: bool = False) -> int:
     """Run the Hydra application with `arguments`, or tell what it would do; returns the exit code."""
-    register_run_schema()
-    plugins.import_all()
-    register_resolvers()
+    prepare()
+    plugins.extend_search_path()
     Session.reset()
     Session.planning = planning
     application = hydra.main(
-        config_path=str(conf_dir()), config_name="config", execution_whitelist=("optbench.*",)
+        config_path=str(conf_dir()), config_name=CONFIG_NAME, execution_whitelist=("optbench.*",)
     )(task)
     with full_errors() as wants_traceback:
         try:
@@ -177,7 +178,7 @@ def launch(arguments: list[str], planning: bool = False) -> int:
             if isinstance(error, OSError) and not isinstance(error, HydraException):
                 problems = [f"{error.filename} cannot be written or read: {error.strerror}"]
             else:
-                problems = composition_problems(arguments, error)
+                problems = problems_of(arguments, error)
             print_problems(ConfigError(*problems))
             return 2
     return Session.exit_code
@@ -223,43 +224,21 @@ def full_errors() -> Iterator[bool]:
             os.environ["HYDRA_FULL_ERROR"] = asked
 
 
-def composition_problems(arguments: list[str], error: BaseException) -> list[str]:
-    """Every override that cannot be composed: composition itself stops at the first."""
+def problems_of(arguments: list[str], error: BaseException) -> list[str]:
+    """Everything in a command line that cannot be composed."""
     overrides = [item for item in arguments if "=" in item and not item.startswith("-")]
-    problems: list[str] = []
-    message: str | None = hydra_message(error)
-    while message is not None:
-        problems.append(message)
-        for override in overrides:
-            fewer = [item for item in overrides if item != override]
-            without = first_problem(fewer)
-            if without != message:
-                overrides, message = fewer, without
-                break
-        else:
-            message = None
-    return list(dict.fromkeys(problems))
+    directories, names = (
+        [value for flag, value in flags_of(arguments) if flag in kinds]
+        for kinds in (("--config-dir", "-cd"), ("--config-name", "-cn"))
+    )
+    places = [place for place in map(Path, directories) if place.is_dir()]
+    return composition_problems(overrides, error, places, names[-1] if names else CONFIG_NAME)
 
 
-def first_problem(overrides: list[str]) -> str | None:
-    """What Hydra says about composing these overrides; None if they compose."""
-    from hydra import compose, initialize_config_dir
-
-    axes = [item for item in overrides if not item.startswith("hydra.")]
-    try:
-        with initialize_config_dir(config_dir=str(conf_dir())):
-            compose("config", overrides=[first_value(item) for item in axes])
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        return hydra_message(error)
-    return None
-
-
-def first_value(override: str) -> str:
-    """An override with the first of its values, as a sweep's first point has it."""
-    try:
-        (parsed,) = OverridesParser.create().parse_overrides([override])
-    except HydraException:
-        return override
-    if not parsed.is_sweep_override():
-        return override
-    return f"{parsed.get_key_element()}={next(parsed.sweep_string_iterator())}"
+def flags_of(arguments: list[str]) -> Iterator[tuple[str, str]]:
+    """Hydra's flags about config files with their values, written `--flag value` or `--flag=value`."""
+    for place, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag in CONFIG_FLAGS:
+            following = arguments[place + 1] if place + 1 < len(arguments) else ""
+            yield flag, value if equals else following

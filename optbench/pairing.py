@@ -12,13 +12,13 @@ import msgspec
 from optbench.aggregate import aggregate
 from optbench.environment import DISTRIBUTIONS
 from optbench.errors import ResultError
-from optbench.points import Facts, facts_of
+from optbench.points import PLUG_IN, Facts, facts_of
 from optbench.records import RunResult, read_result
 from optbench.records.aggregate import Point
 from optbench.records.comparison import Difference
 from optbench.walk import read_slim
 
-OF_A_SWEEP = ("batch_sizes", "input_lengths", "resume")
+OF_A_SWEEP = ("batch_sizes", "input_lengths", "resume", "results_url")
 LONGEST_VALUE = 60
 ABSENT = "absent"
 
@@ -129,7 +129,7 @@ def unlike(pair: Pair) -> list[Difference]:
     found = []
     for key in dict.fromkeys([*one, *two]):
         values = (one.get(key), two.get(key))
-        not_installed = key in DISTRIBUTIONS and None in values
+        not_installed = (key in DISTRIBUTIONS or key.startswith(PLUG_IN)) and None in values
         if values[0] != values[1] and not not_installed:
             found.append(Difference(key, values[0] or ABSENT, values[1] or ABSENT))
     return found

@@ -16,11 +16,11 @@ from pathlib import Path
 from optbench.cache import listing
 from optbench.checkpoint import read_spec
 from optbench.components import ModelSpec, Task, collect_problems
-from optbench.config import InputSource, RunConfig, Variant
-from optbench.draft import hash_of, plain_config
+from optbench.config import InputSource, RunConfig, Scope, Variant
+from optbench.draft import hash_of
 from optbench.entries import FOLDER
 from optbench.errors import DataError, MissingExtra, OptbenchError, Unsupported
-from optbench.estimates import Estimates, Guess, earlier_estimates, timing_limit_seconds
+from optbench.estimates import Estimates, Guess, Sought, earlier_estimates, timing_limit_seconds
 from optbench.hub import looks_like_path
 from optbench.locations import cache_directory
 from optbench.lookup import FLOAT32_BYTES, Lookup, Step, float32_bytes
@@ -131,14 +131,14 @@ class Planner:
 
     def look_at(self, point: PlannedPoint) -> None:
         """Add what a point takes, or why it gives no answer."""
-        config = point.config
+        config, sought = point.config, Sought.of(point.config)
         try:
             if problems := collect_problems(config):
                 raise DataError("; ".join(problems))
             spec = self._spec(config)
             if spec is not None:
                 require_fit(config, spec)
-            rows = self._rows(config)
+            rows = self._rows(sought)
             if finished_before(config) is not None:
                 self._taken_over += 1
                 return
@@ -151,23 +151,24 @@ class Planner:
             status = "skipped" if isinstance(error, Unsupported) else "failed"
             self._refused.setdefault((status, " ".join(str(error).splitlines())), []).append(point.title)
             return
-        self._add(config, spec, rows)
+        self._add(sought, spec, rows)
 
-    def _add(self, config: RunConfig, spec: ModelSpec | None, rows: int | None) -> None:
+    def _add(self, sought: Sought, spec: ModelSpec | None, rows: int | None) -> None:
         """The time of a point that runs."""
+        config = sought.config
         self._runs += 1
         self._limit += timing_limit_seconds(config.measure)
-        self._expected.append(self._estimates.timing(config).seconds)
-        self._starting.append(self._estimates.starting(config))
+        self._expected.append(self._estimates.timing(sought).seconds)
+        self._starting.append(self._estimates.starting(sought))
         if not config.quality.enabled:
             return
         parameters = None if spec is None else float32_bytes(spec.directory) // FLOAT32_BYTES
         for name in config.variants:
-            once = answers_key(config, name)
+            once = answers_key(sought, name)
             if config.quality.reuse and once in self._evaluated:
                 continue
             self._evaluated.add(once)
-            self._evaluating.append(self._estimates.evaluation(config, name, rows, parameters))
+            self._evaluating.append(self._estimates.evaluation(sought, name, rows, parameters))
 
     def _spec(self, config: RunConfig) -> ModelSpec | None:
         """What the checkpoint says; null where it must be fetched first. Raises DataError, ConfigError."""
@@ -185,14 +186,17 @@ class Planner:
                 ] = None
         return self._specs[key]
 
-    def _rows(self, config: RunConfig) -> int | None:
+    def _rows(self, sought: Sought) -> int | None:
         """Rows that would be evaluated; null where nobody can tell before they are read."""
-        if not (config.quality.enabled or config.measure.inputs is InputSource.dataset):
+        config = sought.config
+        measure = config.measure
+        timed = measure.inputs is InputSource.dataset or measure.scope is Scope.end_to_end
+        if not (config.quality.enabled or timed):
             return 0
         known = config.dataset.rows_known(config.dataset.eval_split)
         if config.quality.max_eval_samples is not None:
             return config.quality.max_eval_samples
-        found = known if known is not None else self._estimates.rows(config)
+        found = known if known is not None else self._estimates.rows(sought)
         if found is None:
             self._unknown[f"how many rows dataset.path={config.dataset.path} holds"] = None
         return found
@@ -277,14 +281,18 @@ def look_up(store: Lookup, task: Task, variant: Variant, spec: ModelSpec) -> Non
         store.quantized(source, variant.quantization)
 
 
-def answers_key(config: RunConfig, name: str) -> str:
+def answers_key(sought: Sought, name: str) -> str:
     """Equal for variants of points that share their answers."""
-    plain = plain_config(config)
-    side = plain["baseline"] if name == "baseline" else {key: plain[key] for key in ("backend", "quantization")}
+    plain = sought.plain
+    side = (
+        plain["baseline"] if name == "baseline" else {key: plain[key] for key in ("backend", "quantization")}
+    )
     quality = {key: value for key, value in plain["quality"].items() if key not in ("margin", "comparisons")}
     parts = {key: plain[key] for key in ("model", "task", "dataset", "seed")}
-    graph = config.variants[name].graph.level
-    return hash_of({**parts, "side": side, "named": plain["chosen"][name], "graph": graph, "quality": quality})
+    graph = sought.config.variants[name].graph.level
+    return hash_of(
+        {**parts, "side": side, "named": plain["chosen"][name], "graph": graph, "quality": quality}
+    )
 
 
 def disk(root: Path, needed_bytes: int) -> Disk:

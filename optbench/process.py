@@ -287,12 +287,24 @@ class Template:
             log=log,
         )
         self._ready = False
+        self._failure: OptbenchError | None = None
+
+    def wait(self) -> None:
+        """Return when its imports are done. Raises WorkerError, each time, if they failed."""
+        if self._failure is not None:
+            raise self._failure
+        if self._ready:
+            return
+        try:
+            self._child.receive()
+        except OptbenchError as error:
+            self._failure = error
+            raise
+        self._ready = True
 
     def refuses(self) -> str | None:
         """None once it can fork, or why it must not. Waits for its imports."""
-        if not self._ready:
-            self._child.receive()
-            self._ready = True
+        self.wait()
         threads = self._child.call("threads")
         return None if threads == 1 else f"the {self._name} template runs {threads} threads"
 

@@ -19,7 +19,7 @@ class ReportFormat(Enum):
 
 
 def report(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A run, a sweep, or above.")],
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="A run, a sweep, or above; or a URL.")],
     output: Annotated[
         Path | None, typer.Option(help="A file for it; else DIR/report.html, or here if it is text.")
     ] = None,
@@ -28,11 +28,22 @@ def report(
     png: Annotated[bool, typer.Option("--png", help="Plots as PNG files instead.")] = False,
 ) -> None:
     """One HTML file that holds everything of a run or sweep; or the same facts as text."""
-    from optbench.report import REPORT_FILE, page_of, plots_line, text_of
-    from optbench.reports.terminal import console, say
+    from optbench.errors import ResultError
+    from optbench.remote import fetched, for_page
 
     if png and plots is None:
         raise typer.BadParameter("--png needs a directory for the plots; give --plots DIR")
+    with fetched([directory], for_page) as (place,):
+        if place.is_copy and output is None and format_ is ReportFormat.html:
+            raise ResultError(f"--output must name a file for the page, since {directory} is a URL")
+        make(place.path, output, format_, plots, png)
+
+
+def make(directory: Path, output: Path | None, format_: ReportFormat, plots: Path | None, png: bool) -> None:
+    """Make the report of a directory and write or print it. Raises ResultError."""
+    from optbench.report import REPORT_FILE, page_of, plots_line, text_of
+    from optbench.reports.terminal import console, say
+
     page = page_of(directory, output)
     if format_ is ReportFormat.html:
         file = output or page.directory / REPORT_FILE

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from optbench import assemble, components, serving
+from optbench import assemble, components, host, serving
 from optbench.answers import Answered, AnswerStore
 from optbench.artifacts import ArtifactStore, CalibrationRows
 from optbench.checkpoint import read_spec
 from optbench.components import Artifact, LoadOptions, ModelSpec, Priority, Quantization, Task
-from optbench.config import InputSource, RunConfig, Scenario, Start, Variant
+from optbench.config import InputSource, RunConfig, Scenario, Scope, Start, Variant
 from optbench.crew import Crew, Templates
 from optbench.draft import Draft
+from optbench.end_to_end import WholeCalls
 from optbench.environment import available_cores
 from optbench.errors import ConfigError, OptbenchError, Unsupported, WorkerError
 from optbench.examples import ENVIRONMENT, Opened
@@ -74,12 +75,19 @@ class Outcome:
         return not self.result.variants
 
 
-def run(config: RunConfig, directory: Path, display: Display, templates: Templates | None = None) -> Outcome:
+def run(
+    config: RunConfig,
+    directory: Path,
+    display: Display,
+    templates: Templates | None = None,
+    command: Sequence[str] | None = None,
+) -> Outcome:
     """Run `config`; `result.json` in `directory` grows stage by stage. Raises nothing foreseeable.
 
-    templates: kept by the caller for further runs; by default the run has its own.
+    templates: kept by the caller for further runs; by default the run has its own. command: what the
+    result says it was started with; by default this process's own command line.
     """
-    draft = Draft(config, directory)
+    draft = Draft(config, directory, command)
     error: BaseException | None = None
     try:
         components.check(config)
@@ -120,10 +128,31 @@ class Stages:
         self.store = ArtifactStore(cache_directory(), self.log)
         stack.callback(self.store.close)
         self.metrics: list[str] = []
+        self.whole_calls: WholeCalls | None = None
         self.evaluation_seconds: dict[str, float] = {}
 
     def all(self) -> None:
-        """Run every stage."""
+        """Run every stage: what is timed alone on this machine, all else beside other runs."""
+        with host.beside_others(self.waiting):
+            crew, artifacts, examples, opened = self.prepare()
+        for name in self.config.variants:
+            self.start_once(name, crew, artifacts[name])
+        if opened is not None and self.config.quality.enabled:
+            with host.beside_others(self.waiting):
+                self.answer(crew, examples)
+        timing = Timing(self.config, self.draft, self.display)
+        with host.timing_alone(self.waiting), self.stage("timing both, in turn", "timing"):
+            timing.time(crew)
+        timing.hold_against_noise()
+        if self.config.measure.scenario is Scenario.server:
+            served = self.stage("offering requests to both, in turn", "serving")
+            with host.timing_alone(self.waiting), served:
+                serving.serve(self.config, self.draft, self.display, crew, self.work, self.log)
+        verdict = judge(self.draft.result, self.config.gates, self.config.quality.max_failed_share)
+        self.draft.update(verdict=verdict)
+
+    def prepare(self) -> tuple[Crew, dict[str, Artifact], Child, Opened | None]:
+        """Everything that the variants read, and who makes their workers."""
         with self.stage("reading the model", "model"):
             spec = self.spec()
         with self.stage("reading the rows", "rows"):
@@ -133,25 +162,28 @@ class Stages:
             artifacts = {name: self.artifact(name, spec, examples) for name in self.config.variants}
             self.draft.add_notes(note for artifact in artifacts.values() for note in artifact.notes)
             crew = self.crew(artifacts, examples, templates)
+            crew.wait_for_templates()
+        return crew, artifacts, examples, opened
+
+    def start_once(self, name: str, crew: Crew, artifact: Artifact) -> None:
+        """The first start of a variant; a cold one is timed."""
+        cold = self.config.measure.cold_start
+        kind = "cold start" if cold else "start"
+        place = host.timing_alone if cold else host.beside_others
+        with place(self.waiting), self.stage(f"{kind} of the {name}", f"{kind} of the {name}"):
+            self.first_start(name, crew, artifact)
+
+    def answer(self, crew: Crew, examples: Child) -> None:
+        """Both variants' answers to the same rows, and what they are worth."""
         for name in self.config.variants:
-            kind = "cold start" if self.config.measure.cold_start else "start"
-            with self.stage(f"{kind} of the {name}", f"{kind} of the {name}"):
-                self.first_start(name, crew, artifacts[name])
-        if opened is not None and self.config.quality.enabled:
-            for name in self.config.variants:
-                with self.stage(f"evaluating the {name}", f"evaluation of the {name}"):
-                    self.evaluate(name, crew, examples)
-            with self.stage("comparing the answers", "quality"):
-                self.score(examples)
-        timing = Timing(self.config, self.draft, self.display)
-        with self.stage("timing both, in turn", "timing"):
-            timing.time(crew)
-        timing.hold_against_noise()
-        if self.config.measure.scenario is Scenario.server:
-            with self.stage("offering requests to both, in turn", "serving"):
-                serving.serve(self.config, self.draft, self.display, crew, self.work, self.log)
-        verdict = judge(self.draft.result, self.config.gates, self.config.quality.max_failed_share)
-        self.draft.update(verdict=verdict)
+            with self.stage(f"evaluating the {name}", f"evaluation of the {name}"):
+                self.evaluate(name, crew, examples)
+        with self.stage("comparing the answers", "quality"):
+            self.score(examples)
+
+    def waiting(self) -> contextlib.AbstractContextManager[None]:
+        """Shows that another run has this machine."""
+        return self.stage("waiting for other runs on this machine", "waiting")
 
     @contextlib.contextmanager
     def stage(self, title: str, name: str) -> Iterator[None]:
@@ -160,8 +192,9 @@ class Stages:
         begun = time.perf_counter()
         with self.display.stage(title):
             yield
-        seconds = {**self.draft.result.stage_seconds, name: time.perf_counter() - begun}
-        self.draft.update(stage_seconds=seconds)
+        known = self.draft.result.stage_seconds
+        seconds = known.get(name, 0.0) + time.perf_counter() - begun
+        self.draft.update(stage_seconds={**known, name: seconds})
         if self.draft.result.variants:
             self.draft.save()
 
@@ -191,8 +224,9 @@ class Stages:
         self.stack.callback(child.close)
         child.receive()
         from_rows = config.measure.inputs is InputSource.dataset
+        whole = config.measure.scope is Scope.end_to_end
         opened = None
-        if config.quality.enabled or from_rows:
+        if config.quality.enabled or from_rows or whole:
             metrics = config.quality.metrics if config.quality.enabled else []
             quality = config.quality
             opened = child.call("open", quality.max_eval_samples, metrics, quality.skip_samples)
@@ -201,6 +235,8 @@ class Stages:
             child.call("write_rows", self.work / "rows.npz")
         shape = (config.batch_size, config.input_length)
         child.call("write_feeds", self.work / "feeds.npz", shape, from_rows)
+        if whole:
+            self.whole_calls = WholeCalls(config.task, spec, child.call("raw_batches", config.batch_size))
         return child, opened
 
     def templates(self) -> Templates | None:
@@ -279,7 +315,9 @@ class Stages:
                 self.work / "feeds.npz",
                 self.environment(variant),
             )
-        return Crew(assignments, templates, self.log, measure.timeout_seconds, measure.processes)
+        return Crew(
+            assignments, templates, self.log, measure.timeout_seconds, measure.processes, self.whole_calls
+        )
 
     def first_start(self, name: str, crew: Crew, artifact: Artifact) -> None:
         """What a variant is; in a fresh interpreter also its load, first call, and the memory they take."""
@@ -412,6 +450,8 @@ def require_fit(config: RunConfig, spec: ModelSpec) -> None:
 def objections(config: RunConfig, spec: ModelSpec) -> list[str]:
     """Why the parts of a config do not fit each other or the model. Raises MissingExtra."""
     reasons = [config.task.supports(spec)]
+    if config.measure.scope is Scope.end_to_end:
+        reasons.append(config.task.refuses_pipeline())
     for variant in config.variants.values():
         backend, quantization, graph = variant.backend, variant.quantization, variant.graph
         for part in (backend, quantization):
@@ -440,7 +480,8 @@ def kernels_or_reason(worker: RemoteWorker) -> KernelReport | None:
 def working_directory(directory: Path) -> Iterator[Path]:
     """A directory for files that only this run's processes exchange; gone at the end."""
     place = directory / ".work"
-    place.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)  # of a run that was killed here before
+    place.mkdir(mode=0o700, parents=True)
     try:
         yield place
     finally:

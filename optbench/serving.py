@@ -22,7 +22,7 @@ from optbench.measure.server import Trial, is_sustainable
 from optbench.process import Child, start
 from optbench.records import Capacity, LoadPoint, ServerResult
 from optbench.storage import write_requests
-from optbench.timing import ShowsProgress, host_lock, warmup_rule
+from optbench.timing import ShowsProgress, warmup_rule
 from optbench.units import format_seconds
 from optbench.worker import RemoteWorker
 
@@ -64,17 +64,20 @@ class ServedWorker:
 def serve(
     config: RunConfig, draft: Draft, display: ShowsProgress, crew: Crew, directory: Path, log: Path
 ) -> None:
-    """Find the capacity of both variants; whatever was offered is kept, also when a worker dies."""
+    """Find the capacity of both variants; whatever was offered is kept, also when a worker dies.
+
+    The caller holds the machine.
+    """
     measure = config.measure
     plan, reason = plan_of(config, draft)
     offered, cpu_seconds = Offered(), list[float]()
     pipe = directory / PIPE
     os.mkfifo(pipe)
     try:
-        with load_generator(log, measure.priority is Priority.raised) as generator, host_lock():
+        with load_generator(log, measure.priority is Priority.raised) as generator:
 
             def started(name: str) -> ServedWorker:
-                return ServedWorker(crew.fresh(name, closed_loop=False), generator, pipe, cpu_seconds)
+                return ServedWorker(crew.to_time(name, closed_loop=False), generator, pipe, cpu_seconds)
 
             measure_capacity(started, tuple(config.variants), plan, offered, on_progress=display.progress)
     finally:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
-
-from filelock import FileLock
 
 from optbench import assemble, noise
 from optbench.config import RunConfig
@@ -43,19 +39,21 @@ class Timing:
         self.watcher = Watcher()
 
     def time(self, crew: Crew) -> None:
-        """Blocks in turn; whatever was timed is kept, also when a worker dies."""
+        """Blocks in turn; whatever was timed is kept, also when a worker dies.
+
+        The caller holds the machine.
+        """
         measured = Measured()
         try:
-            with host_lock():
-                measure_pair(
-                    crew.timed,
-                    tuple(self.config.variants),
-                    self.procedure(),
-                    measured,
-                    probe=probe,
-                    on_progress=self.display.progress,
-                    watch=self.watcher,
-                )
+            measure_pair(
+                crew.timed,
+                tuple(self.config.variants),
+                self.procedure(),
+                measured,
+                probe=probe,
+                on_progress=self.display.progress,
+                watch=self.watcher,
+            )
         finally:
             if measured.samples.blocks:
                 write_samples(self.draft.directory, measured.samples)
@@ -86,6 +84,7 @@ class Timing:
                 generation=phases.generation(
                     samples, name, self.config.batch_size, self.config.task.generated_tokens
                 ),
+                end_to_end=phases.end_to_end(samples, name),
             )
         refused = [
             f"workers of the {name} were started anew, not forked: {reason}"
@@ -153,11 +152,3 @@ class Timing:
 def warmup_rule(config: RunConfig) -> WarmupRule:
     """When a worker is warm, as configured."""
     return WarmupRule(min_calls=config.measure.warmup_calls, max_seconds=config.measure.warmup_seconds)
-
-
-@contextlib.contextmanager
-def host_lock() -> Iterator[None]:
-    """Held while anything is timed: two runs on one host would time each other."""
-    path = Path(tempfile.gettempdir()) / "optbench-timing.lock"
-    with FileLock(path, mode=0o666):
-        yield

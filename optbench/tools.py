@@ -58,7 +58,9 @@ def doctor(
 
 @app.command()
 def aggregate(
-    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Sweeps, runs, or above.")],
+    directories: Annotated[
+        list[str], typer.Argument(metavar="DIR...", help="Sweeps, runs, or above; also URLs.")
+    ],
     output: Annotated[
         Path | None, typer.Option(help="Where the files go; else DIR itself, if it is one.")
     ] = None,
@@ -67,28 +69,31 @@ def aggregate(
     """All points below DIR as one table, and as results.json, .csv, .parquet and run_body.json."""
     from optbench.aggregate import aggregate as aggregate_results
     from optbench.records import to_json
+    from optbench.remote import fetched, renamed
     from optbench.reports.points import show, to_markdown, written_line
     from optbench.reports.terminal import console, say
     from optbench.tables import write_all
 
-    found = aggregate_results(directories)
+    with fetched(directories) as places:
+        found = renamed(aggregate_results([place.path for place in places]), places)
     if format_ is TableFormat.json:
         sys.stdout.write(to_json(found).decode())
     elif format_ is TableFormat.markdown:
         sys.stdout.write(to_markdown(found))
     else:
         show(found, console(sys.stdout))
-    place = output or (directories[0] if len(directories) == 1 and directories[0].is_dir() else None)
+    only = places[0] if len(places) == 1 and not places[0].is_copy else None
+    place = output or (only.path if only is not None and only.path.is_dir() else None)
     if place is None:
-        say(console(sys.stderr), "nothing is written for several DIR; name a place with --output")
+        say(console(sys.stderr), "nothing is written for several DIR or a URL; name a place with --output")
     else:
         say(console(sys.stderr), written_line(write_all(found, place)))
 
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="A run or sweep: how it was.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="A run or sweep: how it is now.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="A run or sweep, or its URL: how it was.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="A run or sweep, or its URL: how it is now.")],
     fail_if: Annotated[
         list[str] | None, typer.Option(help="METRIC OP NUMBER, such as 'speedup<0.97'; may be repeated.")
     ] = None,
@@ -104,10 +109,14 @@ def compare(
     from optbench.compare import compare as compare_results
     from optbench.conditions import parse
     from optbench.records import to_json
+    from optbench.remote import fetched
     from optbench.reports.comparison import as_text, show, to_junit
     from optbench.reports.terminal import console
 
-    found = compare_results(a, b, [parse(text) for text in fail_if or []], allow_different)
+    conditions = [parse(text) for text in fail_if or []]
+    with fetched([a, b]) as (before, now):
+        names = (before.named, now.named)
+        found = compare_results(before.path, now.path, conditions, allow_different, names)
     if format_ is ComparisonFormat.table or output is not None:
         show(found, console(sys.stdout))
     if format_ is not ComparisonFormat.table or output is not None:
@@ -134,7 +143,7 @@ def deliver(content: bytes, output: Path | None) -> None:
 @app.command()
 def history(
     directories: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(metavar="[add] [DIR...]", help="Runs to add first; after `add` nothing is listed."),
     ] = None,
     since: Annotated[str | None, typer.Option(help="Only runs from this date on.")] = None,
@@ -142,17 +151,19 @@ def history(
 ) -> None:
     """Every configuration ever added: its last run, and its change against the median of earlier ones."""
     from optbench import history as kept
+    from optbench.remote import fetched, named
     from optbench.reports.history import show
     from optbench.reports.terminal import console, say
 
     given = list(directories or [])
-    only_add = bool(given) and str(given[0]) == "add"
+    only_add = given[:1] == ["add"]
     places = given[1:] if only_add else given
     if only_add and not places:
         raise typer.BadParameter("history add needs the directories to add")
     file = kept.history_file()
     if places:
-        new, known = kept.add(places, file)
+        with fetched(places) as found:
+            new, known = kept.add([place.path for place in found], file, lambda path: named(found, path))
         say(console(sys.stderr), f"history: {new:,} added, {known:,} known already ({file})")
     if not only_add:
         show(kept.trends(file, since, model), console(sys.stdout))

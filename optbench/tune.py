@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from optbench import tuning
+from optbench import host, tuning
 from optbench.artifacts import run_apart
 from optbench.config import QualityConfig, RunConfig, TuneConfig
 from optbench.crew import Templates
+from optbench.delivery import deliver_run, hand_in
 from optbench.draft import Draft, hash_of, plain_config
 from optbench.errors import OptbenchError, Unsupported
 from optbench.locations import LOG_FILE
 from optbench.records import RunResult, Stage, TunedPoint, TuneResult, to_json, write_atomically
 from optbench.records.search import TUNE_FILE
-from optbench.report import leave_run_page
 from optbench.run import Display, Outcome, Stages, run
 from optbench.sensitivity import Part
 
@@ -182,6 +182,7 @@ class Search:
         display = self._display(f"looking for what harms {failing.point.name}")
         seconds = RANKING_SHARE * self._tune.budget_seconds
         with contextlib.ExitStack() as stack:
+            stack.enter_context(host.beside_others())
             stages = Stages(config, Draft(config, directory), display, stack, templates)
             spec = stages.spec()
             examples, _ = stages.examples(spec)
@@ -205,7 +206,7 @@ class Search:
         display = self._display(title)
         outcome = run(config, directory, display, templates)
         display.finish(outcome.result, directory)
-        leave_run_page(directory, outcome.result)
+        hand_in(directory, outcome.result, config.results_url, self._directory)
         if isinstance(outcome.error, KeyboardInterrupt):
             raise outcome.error
         return outcome
@@ -229,3 +230,5 @@ def leave_out(config: RunConfig, directory: Path, reason: str) -> None:
     draft = Draft(config, directory)
     draft.fail(Unsupported(reason))
     draft.finish()
+    if config.results_url is not None:
+        deliver_run(directory, draft.result, config.results_url, directory.parent)

@@ -17,6 +17,7 @@ def private_cache(tmp_path_factory, monkeypatch):
     """One cache for the whole session, so that exports are shared, and never the user's own."""
     root = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("OPTBENCH_CACHE_DIR", str(root))
+    monkeypatch.setenv("OPTBENCH_LOCK_DIR", str(tmp_path_factory.getbasetemp()))
     monkeypatch.delenv("OPTBENCH_VERBOSITY", raising=False)
     return root
 

@@ -130,6 +130,21 @@ def test_what_may_not_be_compared_is_in_different_groups_and_the_fields_are_name
     assert names(found, group=1) == ["b"]
 
 
+def test_points_of_one_sweep_on_two_machines_are_two_groups_and_none_is_missed(tmp_path, made_run, write_run):
+    sweep = tmp_path / "sweep"
+    for number, (batch, host) in enumerate([(1, "a"), (2, "b"), (4, "a"), (8, "b")]):
+        environment = {"machine": f"m-{host}", "hostname": host, "versions": {"torch": "2.0"}}
+        result = made_run(batch=batch, environment=environment)
+        write_run(sweep / str(number), result, [f"batch_size={batch}", "cluster=ray"])
+    axes = {"batch_size": ["1", "2", "4", "8"], "cluster": ["ray"]}
+    write_atomically(sweep / PLAN_FILE, to_json(SweepPlan(axes)))
+    found = aggregate([sweep])
+    assert found.counts == {"ok": 4}
+    assert found.differing == ["machine"]
+    assert [(group.facts["machine"], group.points) for group in found.groups] == [("m-a", 2), ("m-b", 2)]
+    assert [point.axes["batch_size"] for point in found.points if point.group == 1] == ["2", "8"]
+
+
 def test_threads_make_groups(tmp_path, made_run, write_run):
     run = made_run()
     one = {name: replace(variant, threads=1) for name, variant in run.variants.items()}

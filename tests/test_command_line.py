@@ -9,6 +9,8 @@ from optbench import __version__
 from optbench.cli import main
 from optbench.help import GROUPS, meaning
 from optbench.locations import conf_dir
+from optbench.measure.samples import Block, Placed, Samples
+from optbench.storage import write_samples
 
 HEAVY = ("torch", "transformers", "onnxruntime", "datasets", "optimum", "sklearn", "pandas", "optuna")
 HEAVY_BEFORE_A_RUN = (*HEAVY, "scipy")
@@ -40,6 +42,31 @@ def test_a_plan_imports_nothing_that_runs_models(tmp_path, private_cache):
     assert done.returncode == 0, done.stderr
     assert "loaded:\n" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_of_results_need_no_heavy_library(tmp_path, made_run, write_run):
+    for number in range(10):
+        write_run(tmp_path / "all" / str(number), made_run(batch=number + 1), [f"batch_size={number + 1}"])
+    samples = Samples([Placed(0, 0, 0, "baseline", Block([80, 70], 1, 60, 2000))], [(0, 0, 555)])
+    write_samples(tmp_path / "all" / "0", samples)
+    for arguments in (["aggregate", "all"], ["compare", "all", "all"], ["report", "all/0"], ["--version"]):
+        script = PROBE.format(arguments=arguments, heavy=(*HEAVY, "hydra", "IPython"))
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.endswith("loaded:\n"), (arguments, done.stderr)
+
+
+def test_importing_the_package_costs_nothing_and_its_api_needs_no_heavy_library():
+    script = (
+        "import sys, optbench; before = {name.partition('.')[0] for name in sys.modules}; "
+        "light = not before & {'hydra', 'omegaconf', 'numpy', 'msgspec', 'rich'}; "
+        "optbench.compose('batch_size=2'); "
+        f"heavy = [name for name in {(*HEAVY, 'scipy')!r} if name in sys.modules]; "
+        "sys.exit(0 if light and not heavy else f'{before} {heavy}')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_reading_and_showing_results_needs_no_heavy_library():

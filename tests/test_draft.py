@@ -140,6 +140,7 @@ def test_the_lists_of_a_sweep_do_not_enter_the_hash_of_its_points(tmp_path):
     assert point.config["batch_sizes"] == [1, 8]
     assert point.config_hash == plain.config_hash
     assert Draft(config(resume="earlier"), tmp_path).result.config_hash == plain.config_hash
+    assert Draft(config(results_url="memory://x"), tmp_path).result.config_hash == plain.config_hash
 
 
 def test_the_order_of_keys_does_not_enter_the_hash():

@@ -4,7 +4,7 @@ import re
 import shlex
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
@@ -48,9 +48,9 @@ def composed(arguments):
     register_resolvers()
     overrides = [item for item in arguments if item != "-m"]
     with initialize_config_dir(config_dir=str(conf_dir())):
-        config = compose("config", overrides=overrides, return_hydra_config=True)
-        axes = sweep_axes(config)
         loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration("config", overrides, run_mode=RunMode.MULTIRUN)
+        axes = sweep_axes(config)
         points = [
             to_config(loader.load_sweep_config(config, [f"{key}={axes[key][at]}" for key in axes]))
             for at in (0, -1)
@@ -144,7 +144,7 @@ def data(tiny_model, rows_file):
         ("grid", [*FAKE, "batch_sizes=[1,2]", "input_lengths=[4]"], 2),
         ("throughput", [*FAKE, "batch_size=1,2"], 2),
         ("threads", [*FAKE, "threads=1,2"], 2),
-        ("capacity", [*FAKE, "measure.server.rates=[20]", "measure.server.requests=60"], 1),
+        ("capacity", [*FAKE, "measure.server.rates=[20]", "measure.server.requests=70"], 1),
     ],
 )
 def test_a_question_about_speed_runs_over_the_made_up_runtime(name, arguments, points, place, data):
@@ -152,25 +152,28 @@ def test_a_question_about_speed_runs_over_the_made_up_runtime(name, arguments, p
     where = "hydra.sweep.dir=out" if many else "hydra.run.dir=out"
     short = [item for item in QUICK if name != "capacity" or "budget" not in item]
     assert main([f"+experiment={name}", *short, *data, *arguments, where]) == 0
-    found = [read_result(place / "out" / str(at)) for at in range(points)] if many else [read_result("out")]
+    places = [place / "out" / str(at) for at in range(points)] if many else [place / "out"]
+    found = [read_result(directory) for directory in places]
     assert [result.status for result in found] == ["ok"] * points
     assert len({result.config_hash for result in found}) == points
     assert (found[0].server is not None) == (name == "capacity")
-    assert found[0].timing.scenario == {"capacity": "server"}.get(name, "latency" if name != "throughput" else name)
+    assert found[0].timing.scenario == {"capacity": "server"}.get(
+        name, "latency" if name != "throughput" else name
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "recipes"),
     [
-        ("int8_sentiment", "onnxruntime-int8,pytorch-int8"),
+        ("int8_sentiment", "onnxruntime-int8,onnxruntime-w8"),
         ("recipes", "onnxruntime,onnxruntime-int8-tensor"),
     ],
 )
 def test_recipes_run_side_by_side(name, recipes, place, data):
     rows = ["quality.max_eval_samples=20"]
-    arguments = [f"+experiment={name}", f"recipe={recipes}", *QUICK, *data, *rows, "hydra.sweep.dir=out"]
-    assert main(arguments) == 0
+    arguments = [f"+experiment={name}", f"recipe={recipes}", *QUICK, *data, *rows]
+    assert main([*arguments, "baseline=onnxruntime", "hydra.sweep.dir=out"]) == 0
     found = [read_result(place / "out" / number) for number in "01"]
     assert [result.status for result in found] == ["ok", "ok"]
     assert all(metric.non_inferiority for result in found for metric in result.quality.metrics[:1])

@@ -9,13 +9,14 @@ import optbench
 
 PACKAGE = Path(optbench.__file__).parent
 
-PLUG_INS = {"models", "tasks", "datasets", "backends", "quantizations", "graphs"}
+PLUG_INS = {"models", "tasks", "datasets", "backends", "quantizations", "graphs", "trackers"}
 
 # From the bottom up. A module may import from lower layers; inside a layer only its own package.
 LAYERS = [
-    {"errors", "units", "verbosity", "locations"},
-    {"records", "environment", "ragged", "hub", "process"},
-    {"walk"},
+    {"errors", "units", "verbosity", "locations", "extensions"},
+    {"records", "environment", "ragged", "hub", "process", "overrides"},
+    {"walk", "log_entry", "host"},
+    {"remote"},
     {"points"},
     {"aggregate"},
     {"body"},
@@ -24,14 +25,15 @@ LAYERS = [
     {"pairing", "conditions"},
     {"compare"},
     {"components"},
-    {"columns", "checkpoint", "tokenization", "config", "generation", "streaming"},
+    {"tracking"},
+    {"columns", "checkpoint", "tokenization", "spans", "config", "generation", "streaming", "contract"},
     {"torch_weights", "onnx_graphs"},
     {"torch_kernels"},
     {"torch_session", "openvino_session", "quiet_openvino"},
     {"torch_backend", "openvino_kernels", "nncf_file"},
     PLUG_INS,
     {"demo"},
-    {"outputs"},
+    {"outputs", "end_to_end"},
     {"sensitivity"},
     {"storage", "worker", "preparation", "examples", "loadgen"},
     {"group", "entries"},
@@ -44,10 +46,14 @@ LAYERS = [
     {"reports", "help", "doctor"},
     {"about", "command_line"},
     {"report", "handover"},
-    {"summary"},
+    {"summary", "views", "publishing", "delivery"},
     {"tune"},
+    {"session"},
     {"plugins", "resolvers", "hooks"},
-    {"main"},
+    {"composition", "places"},
+    {"launching"},
+    {"main", "choices"},
+    {"api"},
     {"cache_commands", "handover_command", "report_command"},
     {"tools"},
     {"cli"},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Callable
 
 from rich.table import Table
 from rich.text import Text
@@ -51,9 +53,10 @@ def head(plan: Plan) -> str:
 
 def grid(rows: list[tuple[str, ...]]) -> Table:
     """Cells side by side, two characters in; text, never markup."""
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 2))
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column()
     for row in rows:
-        table.add_row(*(Text(one_line(cell)) for cell in row))
+        table.add_row("", *(Text(one_line(cell)) for cell in row))
     return table
 
 
@@ -63,16 +66,23 @@ def cost_row(cost: Cost) -> tuple[str, str, str]:
         return (cost.part, "not known", cost.basis)
     if not cost.seconds:
         return (cost.part, "none", "")
-    return (cost.part, f"{'at most' if cost.at_most else 'about'} {rounded(cost.seconds)}", cost.basis)
+    if cost.at_most:
+        return (cost.part, f"at most {rounded(cost.seconds, math.ceil)}", cost.basis)
+    return (cost.part, f"about {rounded(cost.seconds)}", cost.basis)
 
 
-def rounded(seconds: float) -> str:
-    """Whole seconds, minutes or hours: a plan knows no better."""
+def half_up(value: float) -> int:
+    """The nearest whole number."""
+    return math.floor(value + 0.5)
+
+
+def rounded(seconds: float, whole: Callable[[float], int] = half_up) -> str:
+    """Whole seconds or minutes, or tenths of an hour: a plan knows no better."""
     if seconds < 90:
-        return f"{max(1, round(seconds))} s"
+        return f"{max(1, whole(seconds))} s"
     if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"
+        return f"{whole(seconds / 60)} min"
+    return f"{whole(seconds / 360) / 10} h"
 
 
 def total_line(plan: Plan) -> str:
@@ -89,7 +99,11 @@ def total_line(plan: Plan) -> str:
 def step_row(step: Step) -> tuple[str, str, str]:
     """An entry of the cache: from what, how, and whether it is there."""
     if step.state != "made":
-        return (step.step, f"{step.model}, {step.recipe}", f"{STATES[step.state]}, {format_bytes(step.size_bytes)}")
+        return (
+            step.step,
+            f"{step.model}, {step.recipe}",
+            f"{STATES[step.state]}, {format_bytes(step.size_bytes)}",
+        )
     guess = "assumed" if step.assumed else "as earlier ones"
     cost = f"to be made: at most {format_bytes(step.size_bytes)}, about {rounded(step.seconds)} ({guess})"
     return (step.step, f"{step.model}, {step.recipe}", cost)
@@ -130,4 +144,3 @@ def refusal_line(refusal: Refusal, single: bool) -> str:
 def count_of(points: int) -> str:
     """So many points."""
     return f"{points} point{plural(points)}"
-

@@ -27,7 +27,9 @@ from optbench.records import (
     Trust,
     VariantResult,
 )
+from optbench.reports.escape import lines
 from optbench.reports.margins import margin_lines
+from optbench.reports.parts import end_to_end_rows
 from optbench.units import (
     MISSING_TEXT,
     format_bytes,
@@ -52,11 +54,15 @@ Row = tuple[str, ...]
 
 
 class Terminal:
-    """The display of one run, or of a sweep's `point`. Plain lines in a pipe; silent with -q."""
+    """The display of one run, or of a sweep's `point`. Plain lines in a pipe; silent with -q.
 
-    def __init__(self, point: str | None = None) -> None:
+    beside_others: other points share the terminal, so only the end of this one is shown.
+    """
+
+    def __init__(self, point: str | None = None, beside_others: bool = False) -> None:
         self._point = point
         self._level = verbosity()
+        self._shows_stages = self._level is not Verbosity.quiet and not beside_others
         self._out = console(sys.stdout)
         self._err = console(sys.stderr)
         self._status: Status | None = None
@@ -67,7 +73,7 @@ class Terminal:
         """Show a stage while it lasts, and its seconds when it is over."""
         begun = time.perf_counter()
         self._title = title
-        if self._level is Verbosity.quiet:
+        if not self._shows_stages:
             yield
             return
         if self._err.is_terminal:
@@ -117,8 +123,8 @@ class Terminal:
 
 
 def say(where: Console, text: str, style: str | None = None) -> None:
-    """One line of plain text, never wrapped, never taken for markup."""
-    where.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+    """Plain text, never wrapped, never taken for markup; a result of unknown origin may steer no terminal."""
+    where.print(lines(text), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def console(stream: object) -> Console:
@@ -137,6 +143,7 @@ def result_table(result: RunResult) -> Table:
     if timing is not None:
         length = "" if timing.input_length is None else f" x {timing.input_length} tokens"
         length += "" if timing.new_tokens is None else f" + {timing.new_tokens} new"
+        length += ", from raw rows to answers" if timing.scope == "end_to_end" else ""
         shape = f"batch {timing.batch_size}{length}, "
     if timing is not None and timing.processes > 1:
         shape += f"{timing.processes} processes of "
@@ -150,11 +157,11 @@ def result_table(result: RunResult) -> Table:
     )
     table.add_column("")
     for name, variant in (("baseline", baseline), ("candidate", candidate)):
-        table.add_column(Text(f"{name}\n{label(variant)}"), justify="right")
+        table.add_column(Text(lines(f"{name}\n{label(variant)}")), justify="right")
     table.add_column("change", justify="right")
-    speed = speed_rows(result) + generation_rows(result) + server_rows(result)
+    speed = speed_rows(result) + generation_rows(result) + end_to_end_rows(result) + server_rows(result)
     for row in speed + footprint_rows(result) + quality_rows(result):
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(lines(cell)) for cell in row))
     return table
 
 

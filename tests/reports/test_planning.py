@@ -1,4 +1,4 @@
-"""A plan in words: limits apart from guesses, no more digits than anybody knows, refusals with their reason."""
+"""A plan in words: limits apart from guesses, few digits, refusals with their reason."""
 
 from pathlib import Path
 
@@ -52,6 +52,10 @@ def shown(made, capsys):
 )
 def test_times_are_rounded_to_what_a_plan_can_know(seconds, text):
     assert rounded(seconds) == text
+
+
+def test_a_limit_is_never_rounded_down(shown):
+    assert "timing at most 4 min" in shown(costs=[Cost("timing", 181.0, True, "budgets")])
 
 
 def test_limits_guesses_states_and_disk(shown):

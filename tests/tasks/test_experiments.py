@@ -1,5 +1,6 @@
 """The experiments that ask what int8 does to a task, each run once on a tiny model and rows of its own."""
 
+import itertools
 import json
 
 import numpy as np
@@ -46,7 +47,7 @@ CASES = {
     "int8_fill_mask": (bert("BertForMaskedLM"), [{"text": text} for text in TEXTS], []),
     "int8_similarity": (
         bert("BertModel"),
-        [{"one": one, "two": two, "score": len(two)} for one, two in zip(TEXTS, TEXTS[1:], strict=False)],
+        [{"one": one, "two": two, "score": len(two)} for one, two in itertools.pairwise(TEXTS)],
         ["dataset.data_keys.primary=one", "dataset.data_keys.secondary=two"],
     ),
     "int8_generation": (
