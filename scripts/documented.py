@@ -1,7 +1,7 @@
 """Every command that the documentation shows, with the file and line where it stands.
 
-From the bash blocks of README.md and docs/, from the `run:` steps of yaml blocks, and from the comments of
-conf/. The tests hold each against the command line and run those that cost little.
+From the bash blocks of the pages beside README.md and in docs/, from the `run:` steps of yaml blocks, and
+from the comments of conf/. The tests hold each against the command line and run those that cost little.
 """
 
 from __future__ import annotations
@@ -40,8 +40,13 @@ class Command:
 
 
 def documents() -> list[Path]:
-    """README.md and every page of docs/."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    """README.md, the other pages beside it, and every page of docs/."""
+    return [*sorted(ROOT.glob("*.md")), *pages()]
+
+
+def pages() -> list[Path]:
+    """Every page of docs/."""
+    return sorted((ROOT / "docs").rglob("*.md"))
 
 
 def commands() -> list[Command]:

@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 WITHIN = r"(?:(?!```).)*"
@@ -31,7 +32,14 @@ def output_of(commands: str, place: Path) -> str:
     if done.returncode not in (0, 1, 4):
         raise SystemExit(f"these commands ended with {done.returncode}:\n{commands}")
     text = done.stdout.replace(f"{place}{os.sep}", "")
-    return "".join(f"{line.rstrip()}\n" for line in text.strip("\n").splitlines())
+    return "".join(f"{line}\n" for row in text.strip("\n").splitlines() for line in wrapped(row.rstrip()))
+
+
+def wrapped(line: str) -> list[str]:
+    """A line as a terminal of WIDTH columns shows it, broken between words."""
+    if len(line) <= WIDTH:
+        return [line]
+    return textwrap.wrap(line, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def main() -> int:

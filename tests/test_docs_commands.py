@@ -40,8 +40,21 @@ NOT_OURS = {
     "taskset": "runs what follows on some cores",
     "docker": "runs containers",
     "source": "enters an environment",
+    "pytest": "runs tests",
+    "pre-commit": "runs checks before a commit",
+    "ray": "starts or joins a cluster",
+    "sbatch": "hands a job to Slurm",
+    "scancel": "ends a job of Slurm",
 }
 """First words of commands that are no business of this test, and what they do."""
+
+
+NOT_CHECKED = {
+    "=reference": "belongs to the plug-in that the page writes; tests/test_extensions.py",
+    "cluster=ray": "needs the packages of an extra that is not part of the development tools",
+    "s3://": "needs the package that reaches such a place",
+}
+"""Parts of commands that are refused where these tests run, and why."""
 
 
 def name_of(command):
@@ -66,6 +79,8 @@ def place(tmp_path_factory):
 
 @pytest.mark.parametrize("command", documented.commands(), ids=name_of)
 def test_a_documented_command_composes_or_parses(command, place, monkeypatch, capfd):
+    if reasons := [reason for part, reason in NOT_CHECKED.items() if part in command.text]:
+        pytest.skip(reasons[0])
     monkeypatch.chdir(place)
     monkeypatch.setattr(hooks.Session, "axes", hooks.Session.axes)
     problem = problem_of(list(command.words), capfd)
@@ -120,8 +135,8 @@ def optbench_problem(arguments, capfd):
 def with_a_real_name(argument):
     """GROUP=NAME stands for any option of the group, and outputs/... for a sweep that lies there."""
     key, _, value = argument.partition("=")
-    if value == "NAME":
-        options = sorted((conf_dir() / key.lstrip("+")).glob("*.yaml"))
+    options = sorted((conf_dir() / key.lstrip("+")).glob("*.yaml"))
+    if value == "NAME" and options:
         return f"{key}={options[0].stem}"
     if key == "resume":
         Path(value).mkdir(parents=True, exist_ok=True)
@@ -154,9 +169,10 @@ def run_problem(overrides, multirun):
     try:
         with initialize_config_dir(config_dir=str(conf_dir())):
             compose = GlobalHydra.instance().hydra.compose_config
+            if any("experiment=" in item for item in overrides):  # one may say that it is a sweep
+                whole = compose("config", overrides, RunMode.MULTIRUN, validate_sweep_overrides=False)
+                multirun = multirun or whole.hydra.mode is RunMode.MULTIRUN
             config = compose("config", overrides, RunMode.MULTIRUN if multirun else RunMode.RUN)
-            if not multirun and config.hydra.mode is RunMode.MULTIRUN:
-                config, multirun = compose("config", overrides, RunMode.MULTIRUN), True
             if multirun:
                 problems = [problem for point in points(config) for problem in point_problems(config, point)]
             else:

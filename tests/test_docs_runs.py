@@ -40,7 +40,11 @@ NOT_RUN = {
     "/srv/": "is a place on somebody's runner",
     "/models/": "is a place on somebody's machine",
     "--config-name": "is composed, which reads the file",
-    "launcher=": "needs a cluster or a package of its own",
+    "launcher": "needs a cluster or a package of its own",
+    "cluster=": "starts processes of its own, on machines of its own; tests/test_launchers.py",
+    "s3://": "needs the package that reaches such a place",
+    "=reference": "belongs to the plug-in that the page writes; tests/test_extensions.py",
+    "tracking=": "needs the package of an extra, or an account; tests/trackers",
     "NAME": "stands for a name",
 }
 """Parts of commands that are checked by tests/test_docs_commands.py and not run here, and why."""
