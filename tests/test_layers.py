@@ -45,7 +45,7 @@ LAYERS = [
     {"report", "handover"},
     {"summary", "delivery"},
     {"tune"},
-    {"session"},
+    {"session", "launchers"},
     {"plugins", "resolvers", "hooks"},
     {"launching"},
     {"main"},
