@@ -32,6 +32,7 @@ from optbench.delivery import fetch_points
 from optbench.draft import Draft
 from optbench.errors import ConfigError, ResultError
 from optbench.hooks import leave, to_config
+from optbench.launchers import LostJobError, every_job_awaited, release
 from optbench.objectives import WORST, objective
 from optbench.records import RunResult, read_result
 from optbench.session import Session
@@ -151,14 +152,25 @@ class Guarded(Launcher):
         while batch.waiting:
             block = batch.waiting.pop(0)
             try:
-                returned = self._inner.launch([own for _, own in block], block[0][0])
+                with every_job_awaited():
+                    returned = self._inner.launch([own for _, own in block], block[0][0])
             except Exception as error:
                 self._pick_up(batch, block, error)
             else:
-                batch.done.update(zip((number for number, _ in block), returned, strict=True))
+                self._keep(batch, block, returned)
             if Session.interrupted:
                 raise KeyboardInterrupt
         return [self._completed(number, batch.done.get(number)) for number, _ in jobs]
+
+    def _keep(self, batch: Batch, block: list[Job], returned: Sequence[JobReturn]) -> None:
+        """Take what came back; points whose job alone was lost are started again, alone."""
+        lost = [isinstance(one._return_value, LostJobError) for one in returned]
+        batch.done.update(
+            (number, one) for (number, _), one, gone in zip(block, returned, lost, strict=True) if not gone
+        )
+        if any(lost):
+            first = next(one._return_value for one, gone in zip(returned, lost, strict=True) if gone)
+            self._pick_up(batch, [job for job, gone in zip(block, lost, strict=True) if gone], first)
 
     def _pick_up(self, batch: Batch, block: list[Job], error: Exception) -> None:
         """Keep what a failed launch has finished, and start the rest of it again."""
@@ -269,13 +281,6 @@ def quoted(text: str) -> str:
     """A string in the grammar of overrides, where backslashes count before a quote only."""
     escaped = re.sub(r"(\\*)('|$)", lambda match: 2 * match[1] + (match[2] and "\\'"), text)
     return f"'{escaped}'"
-
-
-def release() -> None:
-    """End the work that is left over in a Ray cluster, and the part of it that was started here."""
-    ray = sys.modules.get("ray")
-    if ray is not None and ray.is_initialized():
-        ray.shutdown()
 
 
 def finished(directory: Path) -> RunResult | None:

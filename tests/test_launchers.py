@@ -27,11 +27,12 @@ SHORT = [
     "quant=none",
     "quality=none",
     "measure=quick",
-    "measure.replicate_seconds=0.05",
     "measure.warmup_calls=1",
     "measure.cold_start=false",
     "hydra.sweep.dir=sweep",
 ]
+BRIEF = ["measure.replicate_seconds=0.05"]
+LONG = ["measure.replicates=4", "measure.max_replicates=4", "measure.replicate_seconds=2"]
 AXES = ["batch_size=1,2", "input_length=8,16"]
 
 
@@ -60,8 +61,8 @@ def sweep(tmp_path, bare_model, short_place):
         "TMPDIR": short_place,
     }
 
-    def start(*arguments):
-        given = ["-m", "model=pretrained", f"model.path={bare_model}", *SHORT, *AXES, *arguments]
+    def start(*arguments, lasting=BRIEF):
+        given = ["-m", "model=pretrained", f"model.path={bare_model}", *SHORT, *lasting, *AXES, *arguments]
         return subprocess.Popen(
             [sys.executable, "-m", "optbench", *given],
             cwd=tmp_path,
@@ -72,8 +73,8 @@ def sweep(tmp_path, bare_model, short_place):
             start_new_session=True,
         )
 
-    def run(*arguments):
-        process = start(*arguments)
+    def run(*arguments, **options):
+        process = start(*arguments, **options)
         out, err = process.communicate(timeout=300)
         return process.returncode, out, err
 
@@ -187,17 +188,15 @@ def wait_for(condition, process, seconds=120):
 
 def coordinator_of(tmp_path, number):
     """The process that runs a point: the parent of those that work for it."""
-    work = f"{tmp_path}/sweep/{number}/"
+    log = f"{tmp_path}/sweep/{number}/optbench.log"
     for process in psutil.process_iter():
         try:
-            if any(file.path.startswith(work) for file in process.open_files()):
+            works = "child_main" in " ".join(process.cmdline())
+            if works and any(file.path == log for file in process.open_files()):
                 return process.parent()
         except (psutil.Error, OSError):
             continue
     return None
-
-
-LONG = ["measure.replicates=4", "measure.max_replicates=4", "measure.replicate_seconds=2"]
 
 
 def kill_one(tmp_path, process):
@@ -209,7 +208,7 @@ def kill_one(tmp_path, process):
 
 def test_a_killed_worker_of_joblib_costs_no_point(sweep, tmp_path):
     needs("hydra_plugins.hydra_joblib_launcher", "joblib")
-    process = sweep.start("cluster=joblib", *LONG)
+    process = sweep.start("cluster=joblib", lasting=LONG)
     kill_one(tmp_path, process)
     out, err = process.communicate(timeout=300)
     assert "joblib lost a process" in err
@@ -218,7 +217,7 @@ def test_a_killed_worker_of_joblib_costs_no_point(sweep, tmp_path):
 
 def test_a_killed_worker_of_ray_costs_no_point(sweep, tmp_path):
     needs("hydra_plugins.hydra_ray_launcher", "ray")
-    process = sweep.start("cluster=ray", "hydra.launcher.ray.init.num_cpus=2", *LONG)
+    process = sweep.start("cluster=ray", "hydra.launcher.ray.init.num_cpus=2", lasting=LONG)
     kill_one(tmp_path, process)
     out, err = process.communicate(timeout=300)
     check(tmp_path, (process.returncode, out, err))
@@ -226,7 +225,7 @@ def test_a_killed_worker_of_ray_costs_no_point(sweep, tmp_path):
 
 def test_a_killed_job_of_submitit_leaves_the_others(sweep, tmp_path):
     needs("hydra_plugins.hydra_submitit_launcher", "slurm")
-    process = sweep.start("cluster=local_slurm", *LONG)
+    process = sweep.start("cluster=local_slurm", lasting=LONG)
     kill_one(tmp_path, process)
     out, err = process.communicate(timeout=300)
     check(tmp_path, (process.returncode, out, err))
@@ -234,7 +233,7 @@ def test_a_killed_job_of_submitit_leaves_the_others(sweep, tmp_path):
 
 def test_ctrl_c_ends_a_sweep_after_the_points_that_run(sweep, tmp_path):
     needs("hydra_plugins.hydra_joblib_launcher", "joblib")
-    process = sweep.start("cluster=joblib", *LONG)
+    process = sweep.start("cluster=joblib", lasting=LONG)
     wait_for(lambda: coordinator_of(tmp_path, 0), process)
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=300)
@@ -248,6 +247,6 @@ def test_ctrl_c_ends_a_sweep_after_the_points_that_run(sweep, tmp_path):
 
 def test_a_point_that_is_timed_has_the_machine_to_itself(sweep, tmp_path):
     needs("hydra_plugins.hydra_joblib_launcher", "joblib")
-    assert sweep("cluster=joblib", "hydra.launcher.n_jobs=4", *LONG)[0] == 0
+    assert sweep("cluster=joblib", "hydra.launcher.n_jobs=4", lasting=LONG)[0] == 0
     results = [read_result(path.parent) for path in (tmp_path / "sweep").glob("*/result.json")]
     assert any(result.stage_seconds.get("waiting", 0) > 1 for result in results)

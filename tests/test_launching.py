@@ -5,6 +5,7 @@ import pickle
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -18,6 +19,7 @@ from omegaconf import OmegaConf
 from optbench import main as main_module
 from optbench.cli import main
 from optbench.hooks import interrupt
+from optbench.launchers import LostJobError, every_job_awaited, release
 from optbench.launching import (
     STOP_FILE,
     RemotePoint,
@@ -26,7 +28,6 @@ from optbench.launching import (
     finished,
     first_line,
     quoted,
-    release,
 )
 from optbench.records import RunResult, read_result, write_result
 from optbench.session import Session
@@ -39,12 +40,13 @@ class Flaky(BasicLauncher):
     """Runs points one by one, and dies as it is told.
 
     deaths: number of a point to how often it takes its worker along. breaks: it starts nothing at all.
-    unwell: points that raise before our task is reached.
+    unwell: points that raise before our task is reached. jobs_lost: as deaths, but the others go on.
     """
 
     deaths: ClassVar[dict] = {}
     breaks = False
     unwell: ClassVar[set] = set()
+    jobs_lost: ClassVar[dict] = {}
     on_start = None
     launched: ClassVar[list] = []
 
@@ -65,7 +67,13 @@ class Flaky(BasicLauncher):
                     parents=True, exist_ok=True
                 )
                 raise RuntimeError(LOST)
-            if number in Flaky.unwell:
+            if Flaky.jobs_lost.get(number, 0) > 0:
+                Flaky.jobs_lost[number] -= 1
+                lost = JobReturn(status=JobStatus.FAILED)
+                lost.return_value = LostJobError("no output")
+                returned.append(lost)
+                (Path(str(self.config.hydra.sweep.dir)) / str(number) / ".hydra").mkdir(parents=True)
+            elif number in Flaky.unwell:
                 failed = JobReturn(status=JobStatus.FAILED)
                 failed.return_value = OSError("no such place here")
                 returned.append(failed)
@@ -98,7 +106,13 @@ def launcher(monkeypatch, tmp_path):
     """Known to Hydra as hydra/launcher=flaky; a sweep in an empty directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(main_module, "task", quick_task)
-    for name, value in (("deaths", {}), ("breaks", False), ("unwell", set()), ("launched", [])):
+    for name, value in (
+        ("deaths", {}),
+        ("jobs_lost", {}),
+        ("breaks", False),
+        ("unwell", set()),
+        ("launched", []),
+    ):
         monkeypatch.setattr(Flaky, name, value)
     monkeypatch.setattr(Flaky, "on_start", None)
     for name in ("exit_code", "interrupted", "sweeping", "launched", "stop_file", "axes", "at_end"):
@@ -220,6 +234,13 @@ def test_a_point_that_fails_before_our_task_is_told_and_the_grid_goes_on(launche
     assert "3 ok, 1 missing" in shown.out
 
 
+def test_a_job_that_alone_is_lost_is_started_again_and_no_other(launcher, capfd):
+    launcher.jobs_lost = {1: 1}
+    assert main(SWEEP) == 0
+    assert launcher.launched == [[0, 1, 2, 3], [1]]
+    assert "lost a process (no output); 1 point to start again" in capfd.readouterr().err
+
+
 def test_after_ctrl_c_points_that_have_not_begun_do_not_begin(launcher, capfd):
     def press(number):
         if number == 1:
@@ -324,3 +345,31 @@ def test_a_directory_of_any_name_is_an_override(name):
 
 def test_there_is_nothing_to_release_without_a_cluster():
     release()
+
+
+def test_a_cluster_that_runs_is_released(monkeypatch):
+    ended = []
+    ray = SimpleNamespace(is_initialized=lambda: not ended, shutdown=lambda: ended.append(True))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    release()
+    release()
+    assert ended == [True]
+
+
+class AJob:
+    """Stands in for a job of submitit that left no output."""
+
+    def results(self):
+        raise RuntimeError("no output")
+
+
+def test_a_lost_job_of_submitit_is_an_answer_while_a_sweep_runs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "submitit", SimpleNamespace(Job=AJob))
+    with every_job_awaited():
+        (lost,) = AJob().results()
+    assert (lost.status, str(lost._return_value)) == (JobStatus.FAILED, "no output")
+    with pytest.raises(RuntimeError):
+        AJob().results()
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with every_job_awaited():
+        pass

@@ -48,7 +48,7 @@ LAYERS = [
     {"report", "handover"},
     {"summary", "views", "publishing", "delivery"},
     {"tune"},
-    {"session"},
+    {"session", "launchers"},
     {"plugins", "resolvers", "hooks"},
     {"composition", "places"},
     {"launching"},
