@@ -56,6 +56,8 @@ class Session:
     exit_code = 0
     interrupted = False
     sweeping = False
+    directory = Path()
+    """Of the running sweep."""
     templates: ClassVar[Templates | None] = None
     search: ClassVar[Search | None] = None
     at_end: ClassVar[list[Callable[[], object]]] = []
@@ -136,7 +138,7 @@ class RunHooks(Callback):
         except ConfigError as error:
             leave(error)
         keep_plan(config)
-        Session.sweeping = True
+        Session.sweeping, Session.directory = True, directory
         signal.signal(signal.SIGINT, interrupt)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:

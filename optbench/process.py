@@ -15,12 +15,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from optbench.errors import OptbenchError, WorkerError
 
@@ -51,14 +52,25 @@ QUIET = {
 class Child:
     """The parent's end of a child process; `call` runs a method of the object that lives in it."""
 
+    living: ClassVar[set[Child]] = set()
+    """All children of this process that have not been closed."""
+
     def __init__(
-        self, name: str, connection: Connection, pid: int, end: Callable[[float], int | None]
+        self,
+        name: str,
+        connection: Connection,
+        pid: int,
+        end: Callable[[float], int | None],
+        is_template: bool = False,
     ) -> None:
         self.name = name
         self.pid = pid
+        self.maker = threading.get_ident()
+        self.is_template = is_template
         self._connection = connection
         self._end = end
         self._closed = False
+        Child.living.add(self)
 
     def call(self, method: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """Send a request and wait for its answer. Raises what the child raised, or WorkerError."""
@@ -107,14 +119,40 @@ class Child:
             return
         self._closed = True
         self._connection.close()
-        if self._end(5.0) is None:
-            self.kill()
-            self._end(5.0)
+        try:
+            if self._end(5.0) is None:
+                self.kill()
+                self._end(5.0)
+        finally:
+            Child.living.discard(self)
 
     def _death(self) -> WorkerError:
         status = self._end(5.0)
+        if status is None:
+            self.kill()
+            self._end(5.0)
         self._closed = True
+        Child.living.discard(self)
         return WorkerError(f"the {self.name} process (pid {self.pid}) {describe_exit(status)}")
+
+
+def end_children(maker: int, templates: bool) -> None:
+    """Kill the children that a thread has made and not closed; template processes only if told."""
+    for child in list(Child.living):
+        if child.maker == maker and (templates or not child.is_template):
+            child.kill()
+
+
+@contextlib.contextmanager
+def no_child_left() -> Iterator[None]:
+    """Close children that were started meanwhile and forgotten, as when Ctrl-C comes between two lines."""
+    before = set(Child.living)
+    try:
+        yield
+    finally:
+        for child in Child.living - before:
+            if child.maker == threading.get_ident() and not child.is_template:
+                child.close()
 
 
 def describe_exit(status: int | None) -> str:
@@ -132,7 +170,14 @@ def describe_exit(status: int | None) -> str:
     return f"was ended by {name}{hint}"
 
 
-def start(name: str, factory: str, *args: Any, environment: Mapping[str, str], log: Path) -> Child:
+def start(
+    name: str,
+    factory: str,
+    *args: Any,
+    environment: Mapping[str, str],
+    log: Path,
+    is_template: bool = False,
+) -> Child:
     """Start a fresh interpreter that makes `factory` ('module:Class') and answers requests to it.
 
     Returns at once, while the child still imports; its first answer (to `receive`) says it is ready.
@@ -148,7 +193,7 @@ def start(name: str, factory: str, *args: Any, environment: Mapping[str, str], l
             stderr=output,
             env={**os.environ, **QUIET, **environment},
         )
-    child = Child(name, Connection(ours.detach()), popen.pid, _end_of(popen))
+    child = Child(name, Connection(ours.detach()), popen.pid, _end_of(popen), is_template)
     child.send(factory, *args)
     return child
 
@@ -285,6 +330,7 @@ class Template:
             modules,
             environment={**SINGLE_THREADED, **environment},
             log=log,
+            is_template=True,
         )
         self._ready = False
 
