@@ -1,9 +1,9 @@
 """The most time a run may take, whatever it waits for.
 
 Whoever runs it waits in blocking reads from child processes, so a watchdog thread ends the children: each
-read then fails at once and the run unwinds as it does for any dead child, keeping what it has. Template
-processes are spared at first, since the next point of a sweep forks from them. A run that does not unwind,
-because the coordinator itself is stuck, is interrupted in its own thread.
+read then fails at once and the run unwinds as it does for any dead child, keeping what it has. Processes that
+the points of a sweep share, such as templates, are spared at first. A run that does not unwind, because the
+coordinator itself is stuck, is interrupted in its own thread.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from optbench.process import end_children
 
 POLL_SECONDS = 0.25
 """How often children are ended that a run starts after its time is over."""
-TEMPLATES_AFTER_SECONDS = 2.0
+SHARED_AFTER_SECONDS = 2.0
 INTERRUPT_AFTER_SECONDS = 5.0
 """So long a run may take to keep what it has, once nothing is left to wait for."""
 
@@ -83,7 +83,7 @@ class Deadline:
         interrupt_at = INTERRUPT_AFTER_SECONDS
         while not self._over.is_set():
             late = time.monotonic() - begun
-            end_children(self._runner, templates=late > TEMPLATES_AFTER_SECONDS)
+            end_children(self._runner, shared=late > SHARED_AFTER_SECONDS)
             if late > interrupt_at:  # again if it was lost, as an exception in a destructor is
                 interrupt_at = late + INTERRUPT_AFTER_SECONDS
                 self._interrupt()

@@ -150,6 +150,12 @@ def discard(directory: Path) -> None:
             place.rmdir()
 
 
+def discard_unused(directory: Path | None) -> None:
+    """Remove what Hydra wrote for a run that was interrupted before it began."""
+    if directory is not None and not (directory / RESULT_FILE).exists():
+        discard(directory)
+
+
 def launch(arguments: list[str]) -> int:
     """Run the Hydra application with `arguments`; returns the exit code."""
     register_run_schema()
@@ -163,6 +169,8 @@ def launch(arguments: list[str]) -> int:
         try:
             application()
         except KeyboardInterrupt:
+            if not Session.sweeping:
+                discard_unused(Session.directory)
             sys.stderr.write("optbench: interrupted\n")
             return 130
         except SystemExit as error:
@@ -184,7 +192,7 @@ def launch(arguments: list[str]) -> int:
 def ended_early(error: Exception) -> int:
     """Say why a sweep ended before its last point, as when Hydra or a launcher failed; the exit code."""
     if isinstance(error, OSError) and error.strerror:
-        told = refused(error.filename or Session.directory, error)
+        told = refused(error.filename or Session.directory or "a file", error)
     else:
         told = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     sys.stderr.write(

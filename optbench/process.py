@@ -39,6 +39,7 @@ SINGLE_THREADED = {
 }
 """numpy and pyarrow start a thread when they are imported; a process with threads must not fork."""
 
+LESS_MEMORY = "free memory, or ask for less with batch_size, input_length or measure.processes"
 QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -50,7 +51,10 @@ QUIET = {
 
 
 class Child:
-    """The parent's end of a child process; `call` runs a method of the object that lives in it."""
+    """The parent's end of a child process; `call` runs a method of the object that lives in it.
+
+    is_shared: whether several runs of this process may use it, such as a template.
+    """
 
     living: ClassVar[set[Child]] = set()
     """All children of this process that have not been closed."""
@@ -61,12 +65,12 @@ class Child:
         connection: Connection,
         pid: int,
         end: Callable[[float], int | None],
-        is_template: bool = False,
+        is_shared: bool = False,
     ) -> None:
         self.name = name
         self.pid = pid
         self.maker = threading.get_ident()
-        self.is_template = is_template
+        self.is_shared = is_shared
         self._connection = connection
         self._end = end
         self._closed = False
@@ -98,6 +102,9 @@ class Child:
             raise self._death() from error
         if kind == "error":
             raise answer
+        if kind == "failure":
+            reason, details = answer
+            raise WorkerError(f"the {self.name} process (pid {self.pid}): {reason}", details)
         return answer
 
     def send_descriptor(self, descriptor: int) -> None:
@@ -136,10 +143,10 @@ class Child:
         return WorkerError(f"the {self.name} process (pid {self.pid}) {describe_exit(status)}")
 
 
-def end_children(maker: int, templates: bool) -> None:
-    """Kill the children that a thread has made and not closed; template processes only if told."""
+def end_children(maker: int, shared: bool) -> None:
+    """Kill the children that a thread has made and not closed; those that runs share only if told."""
     for child in list(Child.living):
-        if child.maker == maker and (templates or not child.is_template):
+        if child.maker == maker and (shared or not child.is_shared):
             child.kill()
 
 
@@ -151,7 +158,7 @@ def no_child_left() -> Iterator[None]:
         yield
     finally:
         for child in Child.living - before:
-            if child.maker == threading.get_ident() and not child.is_template:
+            if child.maker == threading.get_ident() and not child.is_shared:
                 child.close()
 
 
@@ -176,7 +183,7 @@ def start(
     *args: Any,
     environment: Mapping[str, str],
     log: Path,
-    is_template: bool = False,
+    is_shared: bool = False,
 ) -> Child:
     """Start a fresh interpreter that makes `factory` ('module:Class') and answers requests to it.
 
@@ -193,7 +200,7 @@ def start(
             stderr=output,
             env={**os.environ, **QUIET, **environment},
         )
-    child = Child(name, Connection(ours.detach()), popen.pid, _end_of(popen), is_template)
+    child = Child(name, Connection(ours.detach()), popen.pid, _end_of(popen), is_shared)
     child.send(factory, *args)
     return child
 
@@ -233,10 +240,10 @@ def serve(connection: Connection) -> None:
         except OptbenchError as error:
             answer = ("error", error)
         except MemoryError:
-            answer = ("error", WorkerError(f"{method} ran out of memory", traceback.format_exc()))
+            answer = ("failure", (f"{method} ran out of memory; {LESS_MEMORY}", traceback.format_exc()))
         except Exception as error:
             reason = f"{method} failed: {type(error).__name__}: {error}"
-            answer = ("error", WorkerError(reason, traceback.format_exc()))
+            answer = ("failure", (reason, traceback.format_exc()))
         try:
             connection.send(answer)
         except ConnectionError:
@@ -330,7 +337,7 @@ class Template:
             modules,
             environment={**SINGLE_THREADED, **environment},
             log=log,
-            is_template=True,
+            is_shared=True,
         )
         self._ready = False
 

@@ -209,21 +209,11 @@ class Stages:
     def examples(self, spec: ModelSpec) -> tuple[Child, Opened | None]:
         """The process that owns the rows, and what it found; rows are read only if they are needed."""
         config = self.config
-        child = start(
-            "dataset",
-            "optbench.examples:ExampleHost",
-            config.task,
-            config.dataset,
-            spec,
-            config.seed,
-            environment=ENVIRONMENT,
-            log=self.log,
-        )
-        self.stack.callback(child.close)
-        child.receive()
         from_rows = config.measure.inputs is InputSource.dataset
+        needs_rows = config.quality.enabled or from_rows
+        child = self.reader(spec, needs_rows)
         opened = None
-        if config.quality.enabled or from_rows:
+        if needs_rows:
             metrics = config.quality.metrics if config.quality.enabled else []
             quality = config.quality
             opened = child.call("open", quality.max_eval_samples, metrics, quality.skip_samples)
@@ -233,6 +223,33 @@ class Stages:
         shape = (config.batch_size, config.input_length)
         child.call("write_feeds", self.work / "feeds.npz", shape, from_rows)
         return child, opened
+
+    def reader(self, spec: ModelSpec, needs_rows: bool) -> Child:
+        """The process that owns the rows: that of the point before, if it was asked for the same."""
+        config = self.config
+        arguments = (config.task, config.dataset, spec, config.seed)
+
+        def begin(log: Path) -> Child:
+            child = start(
+                "dataset",
+                "optbench.examples:ExampleHost",
+                *arguments,
+                environment=ENVIRONMENT,
+                log=log,
+                is_shared=self.kept_templates is not None,
+            )
+            try:
+                child.receive()
+            except BaseException:
+                child.close()
+                raise
+            return child
+
+        if self.kept_templates is not None:
+            return self.kept_templates.reader(repr((*arguments, needs_rows)), begin)
+        child = begin(self.log)
+        self.stack.callback(child.close)
+        return child
 
     def templates(self) -> Templates | None:
         """Template processes, importing while the models are prepared."""

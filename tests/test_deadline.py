@@ -29,11 +29,11 @@ def child(tmp_path):
     (tmp_path / "deadline_target.py").write_text(TARGET)
     made = []
 
-    def begin(is_template=False):
+    def begin(is_shared=False):
         environment = {"PYTHONPATH": str(tmp_path)}
         log = tmp_path / "log"
         factory = "deadline_target:Target"
-        made.append(start("target", factory, environment=environment, log=log, is_template=is_template))
+        made.append(start("target", factory, environment=environment, log=log, is_shared=is_shared))
         made[-1].receive()
         return made[-1]
 
@@ -45,7 +45,7 @@ def child(tmp_path):
 @pytest.fixture
 def patient(monkeypatch):
     """Neither templates nor the coordinator are ever due."""
-    monkeypatch.setattr(deadlines, "TEMPLATES_AFTER_SECONDS", 1e9)
+    monkeypatch.setattr(deadlines, "SHARED_AFTER_SECONDS", 1e9)
     monkeypatch.setattr(deadlines, "INTERRUPT_AFTER_SECONDS", 1e9)
 
 
@@ -53,7 +53,7 @@ def patient(monkeypatch):
 def at_once(monkeypatch):
     """Everything is due as soon as the time is over."""
     monkeypatch.setattr(deadlines, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(deadlines, "TEMPLATES_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(deadlines, "SHARED_AFTER_SECONDS", 0.0)
     monkeypatch.setattr(deadlines, "INTERRUPT_AFTER_SECONDS", 0.0)
 
 
@@ -77,11 +77,11 @@ def test_children_that_are_started_later_are_ended_too(child, patient, monkeypat
 
 
 def test_templates_are_spared_at_first_and_ended_when_they_are_what_hangs(child, patient, monkeypatch):
-    template, worker = child(is_template=True), child()
+    template, worker = child(is_shared=True), child()
     with Deadline(MOMENT), pytest.raises(WorkerError):
         worker.call("hang")
     assert template.call("say") == "here"
-    monkeypatch.setattr(deadlines, "TEMPLATES_AFTER_SECONDS", 0.0)
+    monkeypatch.setattr(deadlines, "SHARED_AFTER_SECONDS", 0.0)
     with Deadline(MOMENT), pytest.raises(WorkerError, match="SIGKILL"):
         template.call("hang")
 
@@ -138,7 +138,7 @@ def test_children_of_other_threads_are_left_alone(child, patient):
 def test_what_was_started_and_forgotten_is_closed_and_templates_are_not(child):
     kept = child()
     with no_child_left():
-        forgotten, template = child(), child(is_template=True)
+        forgotten, template = child(), child(is_shared=True)
     assert forgotten not in Child.living
     assert {kept, template} <= Child.living
     assert template.call("say") == kept.call("say") == "here"

@@ -90,10 +90,12 @@ class Running:
         """Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
 
-    def end(self, seconds: float = 300) -> Ended:
-        """Wait for its end."""
+    def end(self, seconds: float = 1200) -> Ended:
+        """Wait for its end. Raises AssertionError if it does not come."""
         try:
             code = self.process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"it did not end within {seconds} s: {''.join(self.said)}") from error
         finally:
             self.process.kill()
         for reader in self._readers:

@@ -56,13 +56,13 @@ for _stage, _before in STAGES.items():
     case(f"Ctrl-C while {_stage}", "interrupt", 130)(interrupting(_stage, _before))
 
 
-SWEEP = ["-m", *FAKE, "quality=none", "hydra.sweep.dir=sweep", "batch_size=1,2,3"]
+SWEEP = ["-m", "quality=none", "hydra.sweep.dir=sweep", "batch_size=1,2,3"]
 
 
 @case("Ctrl-C once in a sweep", "interrupt", 130)
 def interrupted_once(bench: Bench) -> None:
     """The point is finished, the rest is missing."""
-    running = bench.start(*SWEEP)
+    running = bench.start(*SWEEP, *FAKE)
     running.wait_until(lambda: "".join(running.said).count("reading the model") == 2)
     running.interrupt()
     ended = bench.keep(running.end())
@@ -75,7 +75,7 @@ def interrupted_once(bench: Bench) -> None:
 @case("Ctrl-C twice in a sweep", "interrupt", 130)
 def interrupted_twice(bench: Bench) -> None:
     """The point is left at once, with what it has."""
-    running = bench.start(*SWEEP, *LONG)
+    running = bench.start(*SWEEP, *FAKE[:4], *LONG)
     running.wait_for("cold start of the candidate")
     running.interrupt()
     running.wait_for("press Ctrl-C again")
