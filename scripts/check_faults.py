@@ -39,7 +39,7 @@ def chosen(words: Sequence[str]) -> list[Case]:
 def line(row: Row) -> str:
     """A row of the table."""
     seen = "-" if row.exit_code is None else row.exit_code
-    told = row.reason or row.message.removeprefix("optbench: ")
+    told = row.reason or row.message
     told = told if len(told) <= WIDTH else told[: WIDTH - 1] + "…"
     return f"| {row.case.name} | {row.case.expected} | {seen} | {told} | {row.orphans} | {row.verdict} |"
 

@@ -160,8 +160,7 @@ class Bench:
     def keep(self, ended: Ended) -> Ended:
         """Note how a run ended, and that it never shows a traceback."""
         self.ended = ended
-        told = [line for line in ended.err.splitlines() if "optbench:" in line]
-        self.message = " ".join(told[-1].split()) if told else ""
+        self.message = message_of(ended.err)
         if "Traceback" in ended.err + ended.out:
             self.problems.append(f"a traceback: {ended.err[-2000:]}")
         return ended
@@ -208,6 +207,20 @@ class Bench:
         """Working directories and half-written files."""
         patterns = (".work", ".*.tmp", ".*-????????/entry")
         return sorted({path.name for pattern in patterns for path in self.place.rglob(pattern)})
+
+
+def message_of(said: str) -> str:
+    """The last thing that optbench itself said on stderr; a list of problems with its first item."""
+    lines = said.splitlines()
+    told = [
+        number
+        for number, line in enumerate(lines)
+        if line.startswith("optbench:") and "no report" not in line
+    ]
+    if not told:
+        return ""
+    message, after = lines[told[-1]].removeprefix("optbench: "), lines[told[-1] + 1 :]
+    return after[0].strip() if message.endswith("problem:") and after else message
 
 
 def marked(mark: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 
@@ -119,6 +120,8 @@ def sweep_killed(bench: Bench) -> None:
     running.wait_until(lambda: len(list(directory.glob(f"*/{RESULT_FILE}"))) >= 3)
     running.process.send_signal(signal.SIGKILL)
     bench.keep(running.end(60))
+    for work in directory.glob("*/.work"):
+        shutil.rmtree(work)  # a killed process cannot tidy up
     before = bench.rows("sweep")
     bench.expect(len(before.points) == 4, f"{len(before.points)} rows instead of 4")
     done = before.counts.get("ok", 0)

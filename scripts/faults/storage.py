@@ -70,7 +70,7 @@ time_t time(time_t *into) {
 @case("disk full in the output folder", "disk", 3)
 def output_full(bench: Bench) -> None:
     """The raw samples no longer fit; the answer is kept, and the message says what to do."""
-    with mounted(bench.place / "small", "size=192k") as small:
+    with mounted(bench.place / "small", "size=100k") as small:
         ended = bench.run(*SPEED[:-1], *LONG_SAMPLES, f"hydra.run.dir={small / 'out'}", faults={})
         bench.expect_end(ended, 3, "No space left on device", "free space there", "hydra.run.dir=DIR")
         kept = [file for file in [small / "out" / "result.json", *rescued(bench)] if file.is_file()]
@@ -81,7 +81,7 @@ def output_full(bench: Bench) -> None:
 
 
 LONG_SAMPLES = ["backend.call_seconds=0.0002", "baseline.backend.call_seconds=0.0002"]
-LONG_SAMPLES += ["measure.replicates=4", "measure.max_replicates=4", "measure.replicate_seconds=3"]
+LONG_SAMPLES += ["measure.replicates=4", "measure.max_replicates=4", "measure.replicate_seconds=2"]
 
 
 def rescued(bench: Bench) -> list[Path]:

@@ -29,20 +29,20 @@ def at(rows: Aggregate, backend: str, shape: str) -> Point:
 def twenty_four_points(bench: Bench) -> None:
     """Half of the points are real ones: the demo in ONNX Runtime."""
     bench.expect_end(bench.run(*QUICK, "backend=onnxruntime", "hydra.run.dir=first"), 0)
-    limit = "run.timeout_seconds=30"
+    limit = "run.timeout_seconds=60"
     ended = bench.run(*GRID, limit, "hydra.sweep.dir=sweep", faults=BROKEN)
     bench.expect_end(ended, 3)
     rows = bench.rows()
     bench.expect(len(rows.points) == 24, f"{len(rows.points)} rows instead of 24")
     bench.expect(rows.counts == {"ok": 21, "failed": 3}, f"the points are {rows.counts}")
-    told = {"1x8": "told to break", "2x16": "SIGKILL", "4x24": "run.timeout_seconds=30"}
+    told = {"1x8": "told to break", "2x16": "SIGKILL", "4x24": "run.timeout_seconds=60"}
     for shape, words in told.items():
         row = at(rows, "faulty", shape)
         bench.expect(row.status == "failed", f"{shape} is {row.status}")
         bench.expect(words in (row.reason or ""), f"{shape}: {row.reason}")
         bench.expect(row.log is not None, f"{shape} has no log")
         bench.expect(row.reason and row.reason[:60] in ended.out, f"{shape}: its reason is not in the table")
-    more = "run.timeout_seconds=60"
+    more = "run.timeout_seconds=240"
     again = bench.run(*GRID, more, "hydra.sweep.dir=again", "resume=sweep", faults={})
     bench.expect_end(again, 0)
     bench.expect(bench.rows("again").counts == {"ok": 24}, f"the points are {bench.rows('again').counts}")
