@@ -286,6 +286,21 @@ class GatesConfig(Component):
         return any(value is not None for value in vars(self).values())
 
 
+@dataclass
+class RunLimits(Component):
+    """What one run, or one point of a sweep, may take.
+
+    timeout_seconds: wall clock of all its stages, waiting for other runs on this host included; it then
+    fails with what it has measured, and a sweep goes on. null is without limit.
+    """
+
+    timeout_seconds: float | None = None
+
+    def problems(self) -> list[str]:
+        """Ranges."""
+        return at_least("timeout_seconds", self.timeout_seconds, 1)
+
+
 @register("tune", "tune")
 @dataclass
 class TuneConfig(Component):
@@ -368,6 +383,7 @@ class RunConfig(Component):
     tune: makes a sweep a search for the best candidate (+experiment=tune).
     resume: directory of an earlier sweep; points that it finished are taken over instead of measured.
     results_url: an fsspec URL, such as s3://bucket/runs, below which each finished run directory is copied.
+    run: what a run may take.
     """
 
     model: Model = MISSING
@@ -394,6 +410,7 @@ class RunConfig(Component):
     tune: TuneConfig | None = None
     resume: str | None = None
     results_url: str | None = None
+    run: RunLimits = field(default_factory=RunLimits)
 
     def problems(self) -> list[str]:
         """Shape, threads and seed, and lists that only a sweep can walk."""

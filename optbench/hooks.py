@@ -118,6 +118,7 @@ class RunHooks(Callback):
             leave(error)
         if Session.planning:
             show_plan([([], checked)], {}, 1)
+        Session.directory = Path(str(config.hydra.run.dir)).absolute()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """A wrong option, key or type anywhere in the sweep ends it before the first point."""
@@ -135,7 +136,7 @@ class RunHooks(Callback):
             axes = sweep_axes(config)
             show_plan(points, axes, point_count(config, axes))
         keep_plan(config)
-        Session.sweeping = True
+        Session.sweeping, Session.directory = True, directory
         signal.signal(signal.SIGINT, interrupt)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:

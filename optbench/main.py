@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from optbench import plugins
 from optbench.command_line import CONFIG_FLAGS, SWEEP_FLAGS
 from optbench.composition import CONFIG_NAME, composition_problems, prepare
+from optbench.draft import refused
 from optbench.errors import ConfigError, OptbenchError, ResultError
 from optbench.hooks import point_title, print_problems, to_config
 from optbench.locations import LOG_FILE, conf_dir
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 
 MODE_CHANGED = "hydra.mode changed during config composition"
 """What Hydra says when a config below the primary one sets the mode."""
+
+
+FORESEEN = (HydraException, OmegaConfBaseException, OptbenchError, OSError, ValueError)
+"""What a wrong command line or file ends in."""
 
 
 def task(config: DictConfig) -> tuple[float, ...]:
@@ -62,8 +67,10 @@ def task(config: DictConfig) -> tuple[float, ...]:
     outcome = resumed(checked, directory) or run(checked, directory, terminal, templates)
     if search is not None:
         search.add(own_choices(hydra_config.overrides.task), checked, outcome)
-    if outcome.nothing_measured and outcome.error is not None and not sweeping:
+    if outcome.nothing_measured and outcome.exit_code in (2, 130) and not sweeping:
         discard(directory)
+        if outcome.exit_code == 130:
+            raise KeyboardInterrupt
         print_problems(ConfigError(*str(outcome.error).splitlines()))
     else:
         terminal.finish(outcome.result, directory / RESULT_FILE)
@@ -149,6 +156,12 @@ def discard(directory: Path) -> None:
             place.rmdir()
 
 
+def discard_unused(directory: Path | None) -> None:
+    """Remove what Hydra wrote for a run that was interrupted before it began."""
+    if directory is not None and not (directory / RESULT_FILE).exists():
+        discard(directory)
+
+
 def launch(arguments: list[str], planning: bool = False) -> int:
     """Run the Hydra application with `arguments`, or tell what it would do; returns the exit code."""
     prepare()
@@ -162,19 +175,17 @@ def launch(arguments: list[str], planning: bool = False) -> int:
         try:
             start(application, arguments)
         except KeyboardInterrupt:
+            if not Session.sweeping:
+                discard_unused(Session.directory)
             sys.stderr.write("optbench: interrupted\n")
             return 130
         except SystemExit as error:
             return error.code if isinstance(error.code, int) else 2
-        except (
-            HydraException,
-            OmegaConfBaseException,
-            OptbenchError,
-            OSError,
-            ValueError,
-        ) as error:
-            if wants_traceback:
+        except Exception as error:
+            if wants_traceback or not (Session.sweeping or isinstance(error, FORESEEN)):
                 raise
+            if Session.sweeping:
+                return ended_early(error)
             if isinstance(error, OSError) and not isinstance(error, HydraException):
                 problems = [f"{error.filename} cannot be written or read: {error.strerror}"]
             else:
@@ -197,6 +208,19 @@ def start(application: Callable[[], object], arguments: list[str]) -> None:
             raise
         with arguments_of([SWEEP_FLAGS[0], *arguments]):
             application()
+
+
+def ended_early(error: Exception) -> int:
+    """Say why a sweep ended before its last point, as when Hydra or a launcher failed; the exit code."""
+    if isinstance(error, OSError) and error.strerror:
+        told = refused(error.filename or Session.directory or "a file", error)
+    else:
+        told = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    sys.stderr.write(
+        f"optbench: the sweep ended before its last point: {told}; when that is mended, run it again with "
+        f"resume={Session.directory}: what it has measured is taken over\n"
+    )
+    return 130 if Session.exit_code == 130 else 3
 
 
 @contextlib.contextmanager

@@ -21,6 +21,8 @@ class Session:
     """Whether to tell what would be run instead of running it."""
     launched = False
     """Whether a launcher started this process for a point, so that others may run beside it."""
+    directory: ClassVar[Path | None] = None
+    """Of the run or sweep that has begun."""
     stop_file: ClassVar[Path | None] = None
     """Made by Ctrl-C to tell a launcher's processes that no further point is to start."""
     templates: ClassVar[Templates | None] = None
@@ -35,6 +37,6 @@ class Session:
         """As before the first run."""
         cls.exit_code = 0
         cls.interrupted = cls.sweeping = cls.planning = cls.launched = False
-        cls.templates = cls.search = cls.stop_file = None
+        cls.templates = cls.search = cls.stop_file = cls.directory = None
         cls.at_end = []
         cls.axes = frozenset()

@@ -33,7 +33,7 @@ LAYERS = [
     {"torch_backend", "openvino_kernels", "nncf_file"},
     PLUG_INS,
     {"demo"},
-    {"outputs", "end_to_end"},
+    {"outputs", "end_to_end", "deadline"},
     {"sensitivity"},
     {"storage", "worker", "preparation", "examples", "loadgen"},
     {"group", "entries"},
