@@ -57,7 +57,7 @@ def test_files_by_split(rows, tmp_path):
 
 def test_a_missing_split_is_named_with_those_there_are(rows, tmp_path):
     datasets.DatasetDict(test=rows).save_to_disk(tmp_path / "many")
-    with pytest.raises(DataError, match=r"eval_split=dev is not in .*, which has test"):
+    with pytest.raises(DataError, match=r"split 'dev' is not in dataset.path=.*, which has test"):
         LabelledDataset(path=str(tmp_path / "many")).load("dev")
 
 
@@ -104,3 +104,9 @@ def test_hub_options_on_local_data_are_problems(tmp_path):
     dataset = LabelledDataset(path=str(tmp_path / "rows.csv"), name="sst2", revision="main", eval_split="")
     assert len(dataset.problems()) == 3
     assert LabelledDataset(path="glue", name="sst2").problems() == []
+
+
+def test_the_line_that_is_no_json_object_is_named(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n\n[1]\n{"text"\n')
+    with pytest.raises(DataError, match=r"cannot be read: line 3 is no JSON object: \[1\]"):
+        LabelledDataset(path=str(tmp_path / "rows.jsonl")).load("test")

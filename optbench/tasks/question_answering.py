@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.columns import no_text, readable, require
+from optbench.columns import no_text, readable, require, row_in_file
 from optbench.components import Dataset, Examples, ModelSpec, Task, register
 from optbench.errors import ConfigError, DataError
 from optbench.quality.squad import SQUAD_METRICS, squad_statistics
@@ -122,8 +122,10 @@ class QuestionExamples(Examples):
         self._references = None
         if "reference" in columns:
             values = rows[columns["reference"]][:]
-            self._references = [answers_of(value, number) for number, value in enumerate(values)]
-            self._require_answers()
+            self._references = [
+                answers_of(value, row_in_file(rows, number)) for number, value in enumerate(values)
+            ]
+            self._require_answers(rows)
         limit = task.max_length or min(LONGEST_WINDOW, spec.max_length or LONGEST_WINDOW)
         if spec.max_length is not None and limit > spec.max_length:
             raise ConfigError(f"task.max_length must not exceed {spec.max_length}, the model's, got {limit}")
@@ -204,12 +206,12 @@ class QuestionExamples(Examples):
         pairs = zip(self._questions, self._contexts, strict=True)
         return [f"{question} | {context}" for question, context in pairs]
 
-    def _require_answers(self) -> None:
+    def _require_answers(self, rows: Any) -> None:
         unanswered = [row for row, known in enumerate(self._references or []) if not known]
         if unanswered and not self._task.no_answer:
             raise DataError(
-                f"{len(unanswered)} questions have no answer, the first in row {unanswered[0]}; set "
-                "task.no_answer=true (SQuAD v2)"
+                f"{len(unanswered)} questions have no answer, such as that of row "
+                f"{row_in_file(rows, unanswered[0])}; set task.no_answer=true (SQuAD v2)"
             )
 
     def _cut_windows(self, chosen: Sequence[int], max_length: int) -> list[Window]:
