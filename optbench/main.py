@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from optbench import plugins
+from optbench.composition import COMPOSING_ERRORS, composition_problems
 from optbench.config import RunConfig, register_run_schema
-from optbench.errors import ConfigError, OptbenchError, ResultError
-from optbench.hooks import Session, hydra_message, point_title, print_problems, to_config
+from optbench.errors import ConfigError, OptbenchError, ResultError, Unsupported
+from optbench.hooks import Session, point_title, print_problems, to_config
 from optbench.locations import LOG_FILE, conf_dir
 from optbench.records import RESULT_FILE
 from optbench.resolvers import register_resolvers
@@ -34,6 +32,10 @@ if TYPE_CHECKING:
     from optbench.crew import Templates
     from optbench.run import Outcome
     from optbench.tune import Search
+
+
+MODE_CHANGED = "hydra.mode changed during config composition"
+"""How Hydra 1.4 says that a config, such as experiment/tune, is a sweep; only -m may say so beforehand."""
 
 
 def task(config: DictConfig) -> tuple[float, ...]:
@@ -50,7 +52,13 @@ def task(config: DictConfig) -> tuple[float, ...]:
     terminal = Terminal(title)
     if verbosity() is Verbosity.verbose:
         logging.getLogger().addHandler(logging.StreamHandler())
-    checked = to_config(config)
+    try:
+        checked = to_config(config)
+    except ConfigError as error:  # a config that has not our callbacks, so that Hydra has made its directory
+        discard(directory, f"{hydra_config.job.name}.log")
+        print_problems(error)
+        Session.exit_code = error.exit_code
+        return ()
     search = search_of(checked, directory.parent) if sweeping else None
     if search is not None and (reason := search.refuses(checked)):
         return left_out(search, checked, directory, reason)
@@ -59,8 +67,8 @@ def task(config: DictConfig) -> tuple[float, ...]:
     if search is not None:
         search.add(own_choices(hydra_config.overrides.task), checked, outcome)
     if outcome.nothing_measured and outcome.error is not None and not sweeping:
-        discard(directory)
-        print_problems(ConfigError(*str(outcome.error).splitlines()))
+        discard(directory, LOG_FILE)
+        print_problems(ConfigError(*problems_of(outcome.error)))
     else:
         terminal.finish(outcome.result, directory / RESULT_FILE)
         leave_run_page(directory, outcome.result)
@@ -133,10 +141,17 @@ def resumed(config: RunConfig, directory: Path) -> Outcome | None:
     return Outcome(result, directory, None)
 
 
-def discard(directory: Path) -> None:
+def problems_of(error: BaseException) -> list[str]:
+    """What an error says, a line for each problem: only these two kinds hold several."""
+    if isinstance(error, ConfigError | Unsupported):
+        return str(error).splitlines()
+    return [" ".join(str(error).split())]
+
+
+def discard(directory: Path, log: str) -> None:
     """Remove what Hydra wrote before it was known that the run cannot start; keep anything else."""
     shutil.rmtree(directory / ".hydra", ignore_errors=True)
-    for file in (RESULT_FILE, LOG_FILE):
+    for file in (RESULT_FILE, log):
         (directory / file).unlink(missing_ok=True)
     for place in (directory, directory.parent):
         with contextlib.suppress(OSError):
@@ -160,20 +175,15 @@ def launch(arguments: list[str]) -> int:
             return 130
         except SystemExit as error:
             return error.code if isinstance(error.code, int) else 2
-        except (
-            HydraException,
-            OmegaConfBaseException,
-            OptbenchError,
-            OSError,
-            ValueError,
-        ) as error:
+        except OptbenchError as error:
+            print_problems(error if isinstance(error, ConfigError) else ConfigError(str(error)))
+            return error.exit_code
+        except COMPOSING_ERRORS as error:
             if wants_traceback:
                 raise
-            if isinstance(error, OSError) and not isinstance(error, HydraException):
-                problems = [f"{error.filename} cannot be written or read: {error.strerror}"]
-            else:
-                problems = composition_problems(arguments, error)
-            print_problems(ConfigError(*problems))
+            if MODE_CHANGED in str(error) and not {"-m", "--multirun"} & set(arguments):
+                return launch(["-m", *arguments])
+            print_problems(ConfigError(*composition_problems(arguments, error)))
             return 2
     return Session.exit_code
 
@@ -201,45 +211,3 @@ def full_errors() -> Iterator[bool]:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = asked
-
-
-def composition_problems(arguments: list[str], error: BaseException) -> list[str]:
-    """Every override that cannot be composed: composition itself stops at the first."""
-    overrides = [item for item in arguments if "=" in item and not item.startswith("-")]
-    problems: list[str] = []
-    message: str | None = hydra_message(error)
-    while message is not None:
-        problems.append(message)
-        for override in overrides:
-            fewer = [item for item in overrides if item != override]
-            without = first_problem(fewer)
-            if without != message:
-                overrides, message = fewer, without
-                break
-        else:
-            message = None
-    return list(dict.fromkeys(problems))
-
-
-def first_problem(overrides: list[str]) -> str | None:
-    """What Hydra says about composing these overrides; None if they compose."""
-    from hydra import compose, initialize_config_dir
-
-    axes = [item for item in overrides if not item.startswith("hydra.")]
-    try:
-        with initialize_config_dir(config_dir=str(conf_dir())):
-            compose("config", overrides=[first_value(item) for item in axes])
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        return hydra_message(error)
-    return None
-
-
-def first_value(override: str) -> str:
-    """An override with the first of its values, as a sweep's first point has it."""
-    try:
-        (parsed,) = OverridesParser.create().parse_overrides([override])
-    except HydraException:
-        return override
-    if not parsed.is_sweep_override():
-        return override
-    return f"{parsed.get_key_element()}={next(parsed.sweep_string_iterator())}"

@@ -13,7 +13,7 @@ PLUG_INS = {"models", "tasks", "datasets", "backends", "quantizations", "graphs"
 
 # From the bottom up. A module may import from lower layers; inside a layer only its own package.
 LAYERS = [
-    {"errors", "units", "verbosity", "locations"},
+    {"errors", "units", "verbosity", "locations", "complaints"},
     {"records", "environment", "ragged", "hub", "process"},
     {"walk"},
     {"points"},
@@ -45,6 +45,7 @@ LAYERS = [
     {"summary"},
     {"tune"},
     {"plugins", "resolvers", "hooks"},
+    {"arguments", "composition"},
     {"main"},
     {"cache_commands", "handover_command", "report_command"},
     {"tools"},
