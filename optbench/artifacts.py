@@ -22,7 +22,7 @@ from optbench import entries
 from optbench.checkpoint import combined_hash, companions, hash_files, weight_files
 from optbench.components import Artifact, Graph, ModelSpec, Quantization
 from optbench.entries import Damaged, Manifest
-from optbench.errors import DataError, OptbenchError
+from optbench.errors import FULL, DataError, OptbenchError
 from optbench.process import start
 
 EXPORT_LIBRARIES = ("torch", "transformers", "optimum", "optimum-onnx", "onnx")
@@ -176,7 +176,6 @@ class ArtifactStore:
         return manifest
 
 
-FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno, name)}
 LITTLE_BYTES = 1 << 20
 
 

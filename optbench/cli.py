@@ -44,4 +44,9 @@ def main(arguments: list[str]) -> int:
 
 def console() -> None:
     """Entry point of the console script."""
-    sys.exit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.stderr.write("optbench: interrupted\n")
+        code = 130
+    sys.exit(code)

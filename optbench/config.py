@@ -273,6 +273,21 @@ class GatesConfig(Component):
         return any(value is not None for value in vars(self).values())
 
 
+@dataclass
+class RunLimits(Component):
+    """What one run, or one point of a sweep, may take.
+
+    timeout_seconds: wall clock of all its stages, waiting for other runs on this host included; it then
+    fails with what it has measured, and a sweep goes on. null is without limit.
+    """
+
+    timeout_seconds: float | None = None
+
+    def problems(self) -> list[str]:
+        """Ranges."""
+        return at_least("timeout_seconds", self.timeout_seconds, 1)
+
+
 @register("tune", "tune")
 @dataclass
 class TuneConfig(Component):
@@ -352,6 +367,7 @@ class RunConfig(Component):
     objectives: what a sweep's sampler looks at; hydra.sweeper.direction says which way each is better.
     tune: makes a sweep a search for the best candidate (+experiment=tune).
     resume: directory of an earlier sweep; points that it finished are taken over instead of measured.
+    run: what a run may take.
     """
 
     model: Model = MISSING
@@ -376,6 +392,7 @@ class RunConfig(Component):
     )
     tune: TuneConfig | None = None
     resume: str | None = None
+    run: RunLimits = field(default_factory=RunLimits)
 
     def problems(self) -> list[str]:
         """Shape, threads and seed, and lists that only a sweep can walk."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,15 @@ FACTORY = "optbench.worker:VariantHost"
 
 
 class Templates:
-    """Template processes by what they have imported; variants share them, and so do the points of a sweep."""
+    """Template processes by what they have imported; variants share them, and so do the points of a sweep.
+
+    Points of a sweep also share the process that owns their rows, the last one that was asked for.
+    """
 
     def __init__(self, log: Path) -> None:
         self._log = log
         self._running: dict[tuple[object, ...], Template] = {}
+        self._reader: tuple[str, Child] | None = None
 
     def get(self, name: str, imports: tuple[str, ...], environment: Mapping[str, str]) -> Template:
         """The template for these modules and environment; it starts now and imports meanwhile."""
@@ -29,11 +33,23 @@ class Templates:
             self._running[key] = Template(name, imports, environment, self._log)
         return self._running[key]
 
+    def reader(self, key: str, begin: Callable[[Path], Child]) -> Child:
+        """The process that `begin` starts with a log file, once for each `key` in a row."""
+        if self._reader is not None and (self._reader[0] != key or self._reader[1].has_ended()):
+            self._reader[1].close()
+            self._reader = None
+        if self._reader is None:
+            self._reader = (key, begin(self._log))
+        return self._reader[1]
+
     def close(self) -> None:
-        """End all templates."""
+        """End all of them."""
         for template in self._running.values():
             template.close()
         self._running.clear()
+        if self._reader is not None:
+            self._reader[1].close()
+            self._reader = None
 
 
 class Crew:

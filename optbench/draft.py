@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,10 +16,10 @@ from omegaconf import OmegaConf
 
 from optbench import __version__
 from optbench.components import component_name
-from optbench.config import RunConfig
+from optbench.config import MeasureConfig, RunConfig
 from optbench.environment import capture
-from optbench.errors import Unsupported, WorkerError
-from optbench.records import Failure, RunResult, replace, write_result
+from optbench.errors import FULL, Unsupported, WorkerError
+from optbench.records import RESULT_FILE, Failure, RunResult, replace, write_result
 
 
 class Draft:
@@ -71,14 +72,36 @@ class Draft:
         try:
             write_result(self.directory, self.result)
         except OSError as error:
-            raise WorkerError(f"{self.directory}/result.json cannot be written: {error}") from error
+            raise WorkerError(refused(self.directory / RESULT_FILE, error)) from error
 
     def finish(self) -> None:
-        """Write the last state."""
+        """Write the last state. Raises WorkerError if that cannot be; it says where the result lies then."""
         if self.result.status == "ok":
             self.update(failure=None)
         self.update(finished_at=now())
-        self.save()
+        try:
+            self.save()
+        except WorkerError as error:
+            kept = rescue(self.result) if self.result.variants else None
+            if kept is None:
+                raise
+            raise WorkerError(f"{error}; what was measured lies in {kept}") from error
+
+
+def rescue(result: RunResult) -> Path | None:
+    """Write a result that its own directory does not take into a temporary one; null if that fails too."""
+    try:
+        return write_result(Path(tempfile.mkdtemp(prefix="optbench-result-")), result)
+    except OSError:
+        return None
+
+
+def refused(place: Path | str, error: OSError) -> str:
+    """What the system refused about a file of a run, and what to do."""
+    told = f"{place} cannot be written or read: {error.strerror or error}"
+    if error.errno in FULL:
+        return f"{told}; free space there, or write elsewhere with hydra.run.dir=DIR (hydra.sweep.dir=DIR)"
+    return told
 
 
 def plain_config(config: RunConfig) -> dict[str, Any]:
@@ -98,10 +121,14 @@ def plain_config(config: RunConfig) -> dict[str, Any]:
 
 
 def config_hash(config: RunConfig) -> str:
-    """What tells a point's settings from all others'; a sweep's own keys do not count."""
+    """What tells a point's settings from all others'; a sweep's own keys and limits do not count.
+
+    A point that was finished within one limit is the same under a higher one.
+    """
     resolved = plain_config(config)
-    del resolved["resume"]
-    return hash_of({**resolved, "batch_sizes": None, "input_lengths": None})
+    del resolved["resume"], resolved["run"]
+    measure = {**resolved["measure"], "timeout_seconds": MeasureConfig.timeout_seconds}
+    return hash_of({**resolved, "measure": measure, "batch_sizes": None, "input_lengths": None})
 
 
 def hash_of(resolved: Mapping[str, Any]) -> str:

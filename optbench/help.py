@@ -31,6 +31,7 @@ EXAMPLES = """\
 KEYS = """\
   batch_size=1  input_length=32  threads=auto  seed=0           shape and cores, the same for both sides
   measure.precision=0.02  measure.budget_seconds=60             stop at +-2%, or after a minute
+  run.timeout_seconds=600                                       a run or point that takes longer has failed
   measure.inputs=random|dataset                                 random tokens, or the dataset's own texts
   quality.max_eval_samples=500  quality.metrics=[accuracy]      seeded sample; metrics by name or path
   quantization.per_channel=false  backend.opset=17              any field of a chosen option

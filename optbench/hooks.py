@@ -56,6 +56,8 @@ class Session:
     exit_code = 0
     interrupted = False
     sweeping = False
+    directory: ClassVar[Path | None] = None
+    """Of the run or sweep that has begun."""
     templates: ClassVar[Templates | None] = None
     search: ClassVar[Search | None] = None
     at_end: ClassVar[list[Callable[[], object]]] = []
@@ -70,6 +72,7 @@ class Session:
         cls.templates = cls.search = None
         cls.at_end = []
         cls.axes = frozenset()
+        cls.directory = None
 
 
 def to_config(config: DictConfig) -> RunConfig:
@@ -123,6 +126,7 @@ class RunHooks(Callback):
                 raise ConfigError(*problems)
         except ConfigError as error:
             leave(error)
+        Session.directory = Path(str(config.hydra.run.dir)).absolute()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """A wrong option, key or type anywhere in the sweep ends it before the first point."""
@@ -136,7 +140,7 @@ class RunHooks(Callback):
         except ConfigError as error:
             leave(error)
         keep_plan(config)
-        Session.sweeping = True
+        Session.sweeping, Session.directory = True, directory
         signal.signal(signal.SIGINT, interrupt)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:

@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from optbench import plugins
 from optbench.config import RunConfig, register_run_schema
+from optbench.draft import refused
 from optbench.errors import ConfigError, OptbenchError, ResultError
 from optbench.hooks import Session, hydra_message, point_title, print_problems, to_config
 from optbench.locations import LOG_FILE, conf_dir
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from optbench.crew import Templates
     from optbench.run import Outcome
     from optbench.tune import Search
+
+
+FORESEEN = (HydraException, OmegaConfBaseException, OptbenchError, OSError, ValueError)
+"""What a wrong command line or file ends in."""
 
 
 def task(config: DictConfig) -> tuple[float, ...]:
@@ -58,8 +63,10 @@ def task(config: DictConfig) -> tuple[float, ...]:
     outcome = resumed(checked, directory) or run(checked, directory, terminal, templates)
     if search is not None:
         search.add(own_choices(hydra_config.overrides.task), checked, outcome)
-    if outcome.nothing_measured and outcome.error is not None and not sweeping:
+    if outcome.nothing_measured and outcome.exit_code in (2, 130) and not sweeping:
         discard(directory)
+        if outcome.exit_code == 130:
+            raise KeyboardInterrupt
         print_problems(ConfigError(*str(outcome.error).splitlines()))
     else:
         terminal.finish(outcome.result, directory / RESULT_FILE)
@@ -143,6 +150,12 @@ def discard(directory: Path) -> None:
             place.rmdir()
 
 
+def discard_unused(directory: Path | None) -> None:
+    """Remove what Hydra wrote for a run that was interrupted before it began."""
+    if directory is not None and not (directory / RESULT_FILE).exists():
+        discard(directory)
+
+
 def launch(arguments: list[str]) -> int:
     """Run the Hydra application with `arguments`; returns the exit code."""
     register_run_schema()
@@ -156,19 +169,17 @@ def launch(arguments: list[str]) -> int:
         try:
             application()
         except KeyboardInterrupt:
+            if not Session.sweeping:
+                discard_unused(Session.directory)
             sys.stderr.write("optbench: interrupted\n")
             return 130
         except SystemExit as error:
             return error.code if isinstance(error.code, int) else 2
-        except (
-            HydraException,
-            OmegaConfBaseException,
-            OptbenchError,
-            OSError,
-            ValueError,
-        ) as error:
-            if wants_traceback:
+        except Exception as error:
+            if wants_traceback or not (Session.sweeping or isinstance(error, FORESEEN)):
                 raise
+            if Session.sweeping:
+                return ended_early(error)
             if isinstance(error, OSError) and not isinstance(error, HydraException):
                 problems = [f"{error.filename} cannot be written or read: {error.strerror}"]
             else:
@@ -176,6 +187,19 @@ def launch(arguments: list[str]) -> int:
             print_problems(ConfigError(*problems))
             return 2
     return Session.exit_code
+
+
+def ended_early(error: Exception) -> int:
+    """Say why a sweep ended before its last point, as when Hydra or a launcher failed; the exit code."""
+    if isinstance(error, OSError) and error.strerror:
+        told = refused(error.filename or Session.directory or "a file", error)
+    else:
+        told = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    sys.stderr.write(
+        f"optbench: the sweep ended before its last point: {told}; when that is mended, run it again with "
+        f"resume={Session.directory}: what it has measured is taken over\n"
+    )
+    return 130 if Session.exit_code == 130 else 3
 
 
 @contextlib.contextmanager

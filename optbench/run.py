@@ -18,15 +18,16 @@ from optbench.checkpoint import read_spec
 from optbench.components import Artifact, LoadOptions, ModelSpec, Priority, Quantization
 from optbench.config import InputSource, RunConfig, Scenario, Start, Variant
 from optbench.crew import Crew, Templates
-from optbench.draft import Draft
+from optbench.deadline import Deadline, OutOfTime
+from optbench.draft import Draft, refused
 from optbench.environment import available_cores
-from optbench.errors import ConfigError, OptbenchError, Unsupported, WorkerError
+from optbench.errors import ConfigError, OptbenchError, TimedOut, Unsupported, WorkerError
 from optbench.examples import ENVIRONMENT, Opened
 from optbench.group import WorkerGroup
 from optbench.locations import LOG_FILE, cache_directory
 from optbench.measure.procedure import Progress
 from optbench.outputs import Evaluation
-from optbench.process import Child, start
+from optbench.process import Child, no_child_left, start
 from optbench.quality.margin import with_outcomes
 from optbench.records import KernelReport, RunResult, replace
 from optbench.timing import Timing
@@ -80,23 +81,40 @@ def run(config: RunConfig, directory: Path, display: Display, templates: Templat
     templates: kept by the caller for further runs; by default the run has its own.
     """
     draft = Draft(config, directory)
+    deadline = Deadline(config.run.timeout_seconds)
     error: BaseException | None = None
     try:
         components.check(config)
-        with contextlib.ExitStack() as stack:
-            Stages(config, draft, display, stack, templates).all()
+        with deadline, no_child_left(), contextlib.ExitStack() as stack:
+            Stages(config, draft, display, stack, templates, deadline).all()
         draft.update(status="ok")
-    except (OptbenchError, KeyboardInterrupt) as caught:
+    except (OptbenchError, KeyboardInterrupt, OutOfTime) as caught:
         error = caught
     except OSError as caught:
-        error = WorkerError(f"{caught.filename or directory} cannot be read or written: {caught.strerror}")
+        error = WorkerError(refused(caught.filename or directory, caught))
     except Exception as caught:  # a sweep must go on, and what was measured must be kept
         reason = f"{type(caught).__name__}: {caught}; this is a defect of optbench, please report it"
         error = WorkerError(reason, traceback.format_exc())
+    deadline.end()
+    if deadline.expired and isinstance(error, WorkerError | OutOfTime):
+        error = TimedOut(timeout_message(deadline.seconds or 0.0, draft.stage))
     if error is not None:
         draft.fail(error)
-    draft.finish()
+    try:
+        draft.finish()
+    except WorkerError as caught:
+        error = error if isinstance(error, KeyboardInterrupt) else caught
+        draft.fail(error)
     return Outcome(draft.result, directory, error)
+
+
+def timeout_message(seconds: float, stage: str) -> str:
+    """Why a run was ended, and what to do."""
+    return (
+        f"the run was not done within run.timeout_seconds={seconds:g} and was ended in its stage "
+        f"'{stage}'; raise run.timeout_seconds, or ask for less (measure.budget_seconds=, "
+        "quality.max_eval_samples=)"
+    )
 
 
 class Stages:
@@ -109,7 +127,9 @@ class Stages:
         display: Display,
         stack: contextlib.ExitStack,
         templates: Templates | None = None,
+        deadline: Deadline | None = None,
     ) -> None:
+        self.deadline = deadline or Deadline(None)
         self.config = config
         self.draft = draft
         self.display = display
@@ -157,6 +177,7 @@ class Stages:
     def stage(self, title: str, name: str) -> Iterator[None]:
         """Show a stage, note its seconds, and save what it found."""
         self.draft.stage = name
+        self.deadline.check()
         begun = time.perf_counter()
         with self.display.stage(title):
             yield
@@ -188,21 +209,11 @@ class Stages:
     def examples(self, spec: ModelSpec) -> tuple[Child, Opened | None]:
         """The process that owns the rows, and what it found; rows are read only if they are needed."""
         config = self.config
-        child = start(
-            "dataset",
-            "optbench.examples:ExampleHost",
-            config.task,
-            config.dataset,
-            spec,
-            config.seed,
-            environment=ENVIRONMENT,
-            log=self.log,
-        )
-        self.stack.callback(child.close)
-        child.receive()
         from_rows = config.measure.inputs is InputSource.dataset
+        needs_rows = config.quality.enabled or from_rows
+        child = self.reader(spec, needs_rows)
         opened = None
-        if config.quality.enabled or from_rows:
+        if needs_rows:
             metrics = config.quality.metrics if config.quality.enabled else []
             quality = config.quality
             opened = child.call("open", quality.max_eval_samples, metrics, quality.skip_samples)
@@ -212,6 +223,33 @@ class Stages:
         shape = (config.batch_size, config.input_length)
         child.call("write_feeds", self.work / "feeds.npz", shape, from_rows)
         return child, opened
+
+    def reader(self, spec: ModelSpec, needs_rows: bool) -> Child:
+        """The process that owns the rows: that of the point before, if it was asked for the same."""
+        config = self.config
+        arguments = (config.task, config.dataset, spec, config.seed)
+
+        def begin(log: Path) -> Child:
+            child = start(
+                "dataset",
+                "optbench.examples:ExampleHost",
+                *arguments,
+                environment=ENVIRONMENT,
+                log=log,
+                is_shared=self.kept_templates is not None,
+            )
+            try:
+                child.receive()
+            except BaseException:
+                child.close()
+                raise
+            return child
+
+        if self.kept_templates is not None:
+            return self.kept_templates.reader(repr((*arguments, needs_rows)), begin)
+        child = begin(self.log)
+        self.stack.callback(child.close)
+        return child
 
     def templates(self) -> Templates | None:
         """Template processes, importing while the models are prepared."""

@@ -58,8 +58,10 @@ class Timing:
                 )
         finally:
             if measured.samples.blocks:
-                write_samples(self.draft.directory, measured.samples)
-                self.report(crew, measured)
+                try:
+                    self.report(crew, measured)
+                finally:  # last: on a full disk the answer needs less room than the raw values
+                    write_samples(self.draft.directory, measured.samples)
 
     def procedure(self) -> Procedure:
         """The measuring procedure as configured."""

@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from optbench import __version__
+from optbench import __version__, cli
 from optbench.cli import main
 from optbench.help import GROUPS, meaning
+from optbench.hooks import Session
 from optbench.locations import conf_dir
+from optbench.main import ended_early
 
 HEAVY = ("torch", "transformers", "onnxruntime", "datasets", "optimum", "sklearn", "pandas", "optuna")
 HEAVY_BEFORE_A_RUN = (*HEAVY, "scipy")
@@ -104,3 +107,39 @@ def test_every_shipped_option_composes(file, capfd):
     sign = "+" if group == "experiment" else ""
     multirun = ["-m"] if file.stem == "grid" else []
     assert main(["--cfg", "job", *multirun, f"{sign}{group}={file.stem}"]) == 0 or multirun
+
+
+def test_ctrl_c_before_anything_has_begun_is_one_word(monkeypatch, capsys):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        cli.console()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "optbench: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            OSError(28, "No space left on device", "sweep/3/.hydra"),
+            "sweep/3/.hydra cannot be written or read",
+        ),
+        (
+            RuntimeError("a worker of the launcher died\nand more"),
+            "RuntimeError: a worker of the launcher died;",
+        ),
+        (RuntimeError(), "RuntimeError: ;"),
+    ],
+)
+def test_a_sweep_that_ends_early_says_why_and_how_to_go_on(monkeypatch, capsys, error, words):
+    monkeypatch.setattr(Session, "directory", Path("sweep"))
+    monkeypatch.setattr(Session, "exit_code", 0)
+    assert ended_early(error) == 3
+    told = capsys.readouterr().err
+    assert words in told
+    assert "resume=sweep" in told
+    monkeypatch.setattr(Session, "exit_code", 130)
+    assert ended_early(error) == 130

@@ -31,7 +31,7 @@ LAYERS = [
     {"torch_backend", "openvino_kernels", "nncf_file"},
     PLUG_INS,
     {"demo"},
-    {"outputs"},
+    {"outputs", "deadline"},
     {"sensitivity"},
     {"storage", "worker", "preparation", "examples", "loadgen"},
     {"group", "entries"},

@@ -14,6 +14,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from optbench.locations import LOG_FILE
 from optbench.records import (
     Capacity,
     ColdStart,
@@ -97,6 +98,8 @@ class Terminal:
         if result.failure is not None:
             say(self._err, f"optbench: {result.status}: {result.failure.message}", "bold")
             say(self._err, f"What is known until then: {result_file}")
+            if is_filled(result_file.with_name(LOG_FILE)):
+                say(self._err, f"What its processes said: {result_file.with_name(LOG_FILE)}")
             if self._level is Verbosity.verbose and result.failure.details:
                 say(self._err, result.failure.details)
             return
@@ -114,6 +117,11 @@ class Terminal:
                     say(self._out, gate_line(gate))
             say(self._out, result.verdict.sentence, "bold")
         say(self._out, f"Result: {result_file}")
+
+
+def is_filled(file: Path) -> bool:
+    """Whether a file is there and holds anything."""
+    return file.is_file() and file.stat().st_size > 0
 
 
 def say(where: Console, text: str, style: str | None = None) -> None:
