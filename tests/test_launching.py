@@ -271,6 +271,7 @@ def test_a_process_that_is_lost_after_ctrl_c_is_not_started_again(launcher):
     assert launcher.launched == [[0, 1, 2, 3]]
 
 
+@pytest.mark.slow
 def test_a_search_is_not_spread(launcher, capfd):
     assert main(["hydra/launcher=flaky", "+experiment=tune", "quality.margin=0.01"]) == 2
     assert "a search (tune) learns from one point after the other" in capfd.readouterr().err
