@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: run test slow check format clean
+.PHONY: run test slow coverage check docs format clean
 
 run: $(VENV)/installed ## set up and run the demo
 	$(BIN)/optbench +experiment=demo
@@ -15,8 +15,17 @@ test: $(VENV)/installed ## set up and run the fast tests
 slow: $(VENV)/installed ## tests on real models and real processes
 	$(BIN)/pytest -n $(JOBS) -m "slow and not gpu"
 
+coverage: $(VENV)/installed ## the fast tests, and which lines none of them runs, child processes included
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q -m "not slow and not gpu"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 check: $(VENV)/installed ## what CI runs before the tests
 	VENV=$(VENV) scripts/check.sh
+
+docs: $(VENV)/installed ## the documentation as a site that needs no network: site/index.html
+	VENV=$(VENV) scripts/build_docs.sh --strict
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .
@@ -27,4 +36,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache

@@ -19,7 +19,7 @@ from optbench import __version__
 from optbench.environment import DISTRIBUTIONS
 from optbench.errors import ResultError
 from optbench.locations import LOG_FILE
-from optbench.points import BASELINE, Facts, facts_of, point_of
+from optbench.points import BASELINE, PLUG_IN, Facts, facts_of, point_of
 from optbench.records.aggregate import Aggregate, Group, Point, PointStatus, SweepPlan
 from optbench.records.values import replace
 from optbench.walk import (
@@ -238,9 +238,13 @@ def without_absent(facts: Sequence[Facts | None]) -> list[Facts | None]:
     What was absent cannot have run, so such a library tells no two runs apart.
     """
     versions: dict[str, set[str]] = {}
-    for known in {id(own): own for own in facts if own is not None}.values():
+    every = {id(own): own for own in facts if own is not None}.values()
+    plug_ins = {key for known in every for key in known if key.startswith(PLUG_IN)}
+    for known in every:
         for key in DISTRIBUTIONS:
             versions.setdefault(key, set()).update({known[key] or ""} if key in known else ())
+        for key in plug_ins:
+            versions.setdefault(key, set()).add(known.get(key) or "")
     told = {key for key, found in versions.items() if len(found - {""}) < 2 and "" in found}
     kept: dict[tuple[str | None, ...], Facts] = {}
     by_identity: dict[int, Facts] = {}

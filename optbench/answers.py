@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from optbench import entries
+from optbench import entries, extensions
 from optbench.checkpoint import hash_file
 from optbench.components import Component, component_name
 from optbench.entries import Damaged
@@ -71,6 +71,7 @@ class AnswerStore:
     def material(self, assignment: Assignment, plan: Evaluation, parts: int) -> dict[str, Any]:
         """All that decides the answers."""
         options = assignment.options
+        parts_of_it = (assignment.backend, options.quantization, plan.task)
         return {
             "step": "answers",
             "source": assignment.artifact.sha256,
@@ -83,7 +84,7 @@ class AnswerStore:
             "rows": hash_file(plan.rows),
             "batch_size": plan.batch_size,
             "parts": parts,
-            "environment": dict(self.environment),
+            "environment": {**self.environment, **extensions.versions_behind(map(type, parts_of_it))},
         }
 
 

@@ -18,11 +18,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from optbench import entries
+from optbench import entries, extensions
 from optbench.checkpoint import combined_hash, companions, hash_files, weight_files
 from optbench.components import Artifact, Graph, ModelSpec, Quantization
 from optbench.entries import Damaged, Manifest
-from optbench.errors import DataError, OptbenchError
+from optbench.errors import FULL, DataError, OptbenchError
 from optbench.process import start
 
 EXPORT_LIBRARIES = ("torch", "transformers", "optimum", "optimum-onnx", "onnx")
@@ -101,7 +101,7 @@ class ArtifactStore:
             "step": "optimize",
             "source": source.sha256,
             "recipe": graph.recipe(),
-            "versions": versions(OPTIMIZE_LIBRARIES),
+            "versions": versions(OPTIMIZE_LIBRARIES) | extensions.versions_behind([type(graph)]),
         }
 
         def make(target: Path) -> dict[str, Any]:
@@ -118,7 +118,8 @@ class ArtifactStore:
             "source": source.sha256,
             "recipe": quantization.recipe(),
             "calibration": None if calibration is None else calibration.fingerprint,
-            "versions": versions((*QUANTIZE_LIBRARIES, *quantization.packages)),
+            "versions": versions((*QUANTIZE_LIBRARIES, *quantization.packages))
+            | extensions.versions_behind([type(quantization)]),
         }
         rows = None if calibration is None else calibration.path
 
@@ -176,7 +177,6 @@ class ArtifactStore:
         return manifest
 
 
-FULL = {getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno, name)}
 LITTLE_BYTES = 1 << 20
 
 

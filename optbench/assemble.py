@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from optbench.components import Artifact, component_name
-from optbench.config import RunConfig, Start, Variant
+from optbench.config import InputSource, RunConfig, Scope, Start, Variant
 from optbench.measure import phases, statistics
 from optbench.measure.procedure import Measured
 from optbench.records import (
@@ -64,13 +64,14 @@ def cold_start(report: LoadReport, highest_bytes: int | None) -> ColdStart:
 
 
 def timing_record(config: RunConfig, measured: Measured, start: Start) -> TimingRecord:
-    """How the timing was done, and why it ended."""
+    """How the timing was done, and why it ended. Whole answers are timed on rows of any length."""
+    whole = config.measure.scope is Scope.end_to_end
     return TimingRecord(
         scenario=config.measure.scenario.value,
         processes=config.measure.processes,
         batch_size=config.batch_size,
-        input_length=config.input_length if config.task.has_length else None,
-        inputs=config.measure.inputs.value,
+        input_length=config.input_length if config.task.has_length and not whole else None,
+        inputs=(InputSource.dataset if whole else config.measure.inputs).value,
         seed=config.seed,
         replicates=len(measured.samples.replicates()),
         start=start.value,
@@ -80,6 +81,7 @@ def timing_record(config: RunConfig, measured: Measured, start: Start) -> Timing
         measuring_seconds=measured.measuring_seconds,
         starting_seconds=measured.starting_seconds,
         new_tokens=config.task.generated_tokens,
+        scope=config.measure.scope.value,
     )
 
 
@@ -94,6 +96,7 @@ def comparison(measured: Measured, variants: Mapping[str, VariantResult]) -> Com
     return Comparison(
         first_token_speedup=parts.first_token,
         per_output_token_speedup=parts.per_output_token,
+        model_speedup=phases.model_speedup(samples, "baseline", "candidate"),
         speedup=statistics.ratio_estimate(wall),
         cpu_speedup=statistics.ratio_estimate(cpu),
         size_ratio=ratio(two.size_bytes, one.size_bytes),

@@ -107,6 +107,15 @@ def require_weights(directory: Path) -> None:
         )
 
 
+def unloadable(directory: Path, error: Exception) -> DataError:
+    """Why PyTorch cannot load a checkpoint, with the files that may be damaged, which transformers hides."""
+    told = f"{directory} cannot be loaded by PyTorch: {error}"
+    if type(error).__name__ == "SafetensorError":
+        names = ", ".join(file.name for file in weight_files(directory))
+        told += f"; {names} must be whole safetensors files and one is damaged or cut short: fetch them again"
+    return DataError(told)
+
+
 def require_all_weights(directory: Path, model_class: str, missing: Collection[str]) -> None:
     """Raise DataError if a checkpoint lacks weights of its model, which would be random then.
 

@@ -39,9 +39,14 @@ def main(arguments: list[str]) -> int:
 
     from optbench.main import launch
 
-    return launch(rest)
+    return launch([argument for argument in rest if argument != "--plan"], planning="--plan" in rest)
 
 
 def console() -> None:
     """Entry point of the console script."""
-    sys.exit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.stderr.write("optbench: interrupted\n")
+        code = 130
+    sys.exit(code)

@@ -13,7 +13,12 @@ SWEEP_FLAGS = ("-m", "--multirun")
 
 
 def reproduce(command: Sequence[str], overrides: Sequence[str] | None) -> str:
-    """The command line that measures a run again; of a sweep, the one point with its `overrides`."""
+    """The command line that measures a run again; of a sweep, the one point with its `overrides`.
+
+    Empty for a run that no command line stands for: Python code made its config.
+    """
+    if not command:
+        return ""
     arguments = list(command[1:])
     if overrides is not None and any(flag in arguments for flag in SWEEP_FLAGS):
         flags: list[str] = []

@@ -76,7 +76,7 @@ class Component:
 
     def missing_extra(self) -> MissingExtra | None:
         """The error to raise if a package of `extra` is not installed."""
-        if all(importlib.util.find_spec(package) for package in self.packages):
+        if all(map(is_installed, self.packages)):
             return None
         return MissingExtra(component_name(self), f"pip install 'optbench[{self.extra}]'")
 
@@ -85,10 +85,26 @@ class Component:
         return []
 
 
+_registered: dict[tuple[str, str], str] = {}
+"""Module of the class behind each group and name."""
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported; a folder of its name that lies about, as W&B leaves one, is none."""
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
+
+
 def register(group: str, name: str) -> Callable[[ComponentType], ComponentType]:
-    """Class decorator: store the dataclass as `<name>_schema` of a config group."""
+    """Class decorator: store the dataclass as `<name>_schema` of a config group.
+
+    Raises ValueError where another module has taken the name.
+    """
 
     def store(cls: ComponentType) -> ComponentType:
+        owner = _registered.setdefault((group, name), cls.__module__)
+        if owner != cls.__module__:
+            raise ValueError(f"{group}={name} is registered by {owner} already; choose another name")
         ConfigStore.instance().store(group=group, name=f"{name}_schema", node=cls, replace=True)
         cls.registered_name = name  # type: ignore[attr-defined]
         return cls
@@ -228,10 +244,21 @@ class Generating(Protocol):
         """Nanoseconds from the start of a call to its first token, of each call since last asked."""
 
 
+class Pipeline(Protocol):
+    """What a task does around the model, from raw rows to answers. Lives in a worker process."""
+
+    def encode(self, rows: Sequence[Any]) -> tuple[Feed, Any]:
+        """Model inputs of raw rows [batch, ...], padded to the longest, and what `decode` must know."""
+
+    def decode(self, outputs: Mapping[str, NDArray[np.generic]], encoded: Any) -> list[Any]:
+        """The answer to each row, as `Examples.predictions` gives it."""
+
+
 @dataclass
 class Model(Component, ABC):
     """Where the checkpoint comes from.
 
+    path: where it is.
     trust_remote_code: run Python code that comes with the checkpoint; without it one that needs such
     code is refused.
     """
@@ -246,7 +273,11 @@ class Model(Component, ABC):
 
 @dataclass
 class DataKeys(Component):
-    """Columns that hold the model's input; `secondary` is the second sentence of a pair."""
+    """Columns that hold the model's input.
+
+    primary: the text, the question, the words or the image. secondary: the second sentence of a pair, or
+    the context of a question. null: guessed where there is no doubt.
+    """
 
     primary: str | None = None
     secondary: str | None = None
@@ -256,7 +287,11 @@ class DataKeys(Component):
 class Dataset(Component, ABC):
     """Where labelled rows come from, and which columns hold what.
 
+    path: where the rows are.
+    eval_split: the rows that are evaluated. calibration_split: those that static int8 finds its scales
+    with; null takes rows that are not evaluated.
     streaming: read the rows once and keep only the sample that is drawn, for data beyond the memory.
+    ref_keys: columns that hold the right answer; empty: guessed where there is no doubt.
     """
 
     path: str = MISSING
@@ -269,6 +304,13 @@ class Dataset(Component, ABC):
     @abstractmethod
     def load(self, split: str) -> Any:
         """The rows of a split as a `datasets.Dataset`. Raises DataError."""
+
+    def rows_known(self, split: str) -> int | None:
+        """How many rows a split has, where that can be told without loading it; else null.
+
+        Raises DataError where it is known that there is nothing to load.
+        """
+        return None
 
     def sample(self, split: str, count: int, seed: int) -> tuple[Any, int]:
         """`count` seeded rows of a split, in its order, read as a stream; and how many it held.
@@ -294,6 +336,9 @@ class Task(Component, ABC):
     evaluation_batch_size: ClassVar[int | None] = None
     """Rows that are evaluated together unless the config says otherwise; null leaves it to the run."""
 
+    pipeline_imports: ClassVar[tuple[str, ...]] = ("transformers.models.auto.tokenization_auto",)
+    """Modules that `pipeline` needs; template processes import them once."""
+
     @property
     def generated_tokens(self) -> int | None:
         """New tokens that a timed call generates; null where a call is one forward pass."""
@@ -314,6 +359,15 @@ class Task(Component, ABC):
     @abstractmethod
     def padding(self, spec: ModelSpec) -> dict[str, int]:
         """What fills the end of shorter rows in a batch, by input name."""
+
+    def refuses_pipeline(self) -> str | None:
+        """None, or why there is no `pipeline`."""
+        name = component_name(self)
+        return f"task={name} cannot be timed from raw rows to answers; use measure.scope=model"
+
+    def pipeline(self, spec: ModelSpec) -> Pipeline:
+        """How raw rows (`Examples.raw`) become answers. Heavy: loads the tokenizer or image processor."""
+        raise ValueError(self.refuses_pipeline())
 
     def kept(self, feed: Feed, outputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """What of one row's outputs the worker keeps; `feed` is the row, unpadded. All, unless overridden.
@@ -367,6 +421,10 @@ class Examples(ABC):
     @abstractmethod
     def texts(self) -> list[str]:
         """Each row in words, for lists that people read."""
+
+    def raw(self) -> list[Any]:
+        """Each row as its task's `pipeline` takes it; empty for tasks that have none."""
+        return []
 
     def statistics(self, outputs: Sequence[Mapping[str, Any]]) -> Statistics:
         """What each row contributes to `metrics`, by name; empty without references."""

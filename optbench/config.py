@@ -27,6 +27,7 @@ from optbench.components import (
     register,
 )
 from optbench.remote import url_problems
+from optbench.tracking import Tracking
 
 
 class InputSource(Enum):
@@ -34,6 +35,13 @@ class InputSource(Enum):
 
     random = "random"
     dataset = "dataset"
+
+
+class Scope(Enum):
+    """What a timed call is: the model alone, or raw rows in and answers out."""
+
+    model = "model"
+    end_to_end = "end_to_end"
 
 
 class Start(Enum):
@@ -121,6 +129,8 @@ class MeasureConfig(Component):
     scenario: latency (one call after the other), throughput (the same, read as samples per second), or
     server (then also requests that arrive by themselves, see `server`).
     processes: of each variant, computing at the same time; only for throughput.
+    scope: model times forwards (or generations) over inputs made beforehand; end_to_end times calls that
+    take raw rows of the dataset as they are, encode them, run the model and make answers of its outputs.
     inputs: random token ids, or texts of the dataset cut and padded to the length.
     replicates, max_replicates: fewest and most pairs of fresh worker processes.
     precision: stop when the speed-up is known to this relative half-width.
@@ -138,6 +148,7 @@ class MeasureConfig(Component):
     scenario: Scenario = Scenario.latency
     processes: int = 1
     server: ServerConfig = field(default_factory=ServerConfig)
+    scope: Scope = Scope.model
     inputs: InputSource = InputSource.random
     replicates: int = 5
     max_replicates: int = 20
@@ -199,6 +210,7 @@ class MeasureConfig(Component):
 class QualityConfig(Component):
     """Which rows are evaluated, with which metrics, and how much worse is still good enough.
 
+    enabled: whether rows are evaluated at all.
     metrics: names, or paths of `evaluate` modules; null takes the task's own.
     max_eval_samples: evaluate a seeded sample of so many rows. skip_samples: leave out so many rows of the
     seeded order first, such as those that a search has looked at. batch_size: rows per forward pass; null
@@ -274,6 +286,21 @@ class GatesConfig(Component):
         return any(value is not None for value in vars(self).values())
 
 
+@dataclass
+class RunLimits(Component):
+    """What one run, or one point of a sweep, may take.
+
+    timeout_seconds: wall clock of all its stages, waiting for other runs on this host included; it then
+    fails with what it has measured, and a sweep goes on. null is without limit.
+    """
+
+    timeout_seconds: float | None = None
+
+    def problems(self) -> list[str]:
+        """Ranges."""
+        return at_least("timeout_seconds", self.timeout_seconds, 1)
+
+
 @register("tune", "tune")
 @dataclass
 class TuneConfig(Component):
@@ -311,6 +338,7 @@ class Variant(Component):
     """One side of the comparison: what is run, and from which files.
 
     artifact: an existing directory (ONNX or checkpoint) to measure as it is, instead of preparing one.
+    threads: of this variant; null takes those of the run.
     """
 
     backend: Backend = MISSING
@@ -351,9 +379,11 @@ class RunConfig(Component):
     batch_sizes, input_lengths: points of a grid, with -m sweep=grid.
     seed: of inputs, row order, block order and resampling.
     objectives: what a sweep's sampler looks at; hydra.sweeper.direction says which way each is better.
+    tracking: where the result is logged once it is there.
     tune: makes a sweep a search for the best candidate (+experiment=tune).
     resume: directory of an earlier sweep; points that it finished are taken over instead of measured.
     results_url: an fsspec URL, such as s3://bucket/runs, below which each finished run directory is copied.
+    run: what a run may take.
     """
 
     model: Model = MISSING
@@ -376,9 +406,11 @@ class RunConfig(Component):
     objectives: list[Objective] = field(
         default_factory=lambda: [Objective.samples_per_second, Objective.p95_seconds]
     )
+    tracking: Tracking = field(default_factory=Tracking)
     tune: TuneConfig | None = None
     resume: str | None = None
     results_url: str | None = None
+    run: RunLimits = field(default_factory=RunLimits)
 
     def problems(self) -> list[str]:
         """Shape, threads and seed, and lists that only a sweep can walk."""

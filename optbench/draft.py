@@ -6,25 +6,29 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from optbench import __version__
-from optbench.components import component_name
-from optbench.config import RunConfig
+from optbench import __version__, extensions
+from optbench.components import component_name, walk
+from optbench.config import MeasureConfig, RunConfig
 from optbench.environment import capture
-from optbench.errors import Unsupported, WorkerError
-from optbench.records import Failure, RunResult, replace, write_result
+from optbench.errors import FULL, Unsupported, WorkerError
+from optbench.records import RESULT_FILE, Failure, RunResult, replace, write_result
+
+NOT_SETTINGS = ("resume", "results_url", "run", "tracking")
+"""Keys of a config that change nothing about what is measured."""
 
 
 class Draft:
     """The result as far as it has come; saved after every stage, so that nothing measured is lost."""
 
-    def __init__(self, config: RunConfig, directory: Path) -> None:
+    def __init__(self, config: RunConfig, directory: Path, command: Sequence[str] | None = None) -> None:
         self.directory = directory
         self.stage = "configuration"
         resolved = plain_config(config)
@@ -32,10 +36,10 @@ class Draft:
             optbench_version=__version__,
             status="failed",
             started_at=now(),
-            command=sys.argv,
+            command=sys.argv if command is None else list(command),
             config=resolved,
             config_hash=config_hash(config),
-            environment=capture(directory=Path.cwd()),
+            environment=environment_of(config),
             failure=Failure("interrupted", self.stage, "the run has not come to its end"),
         )
 
@@ -71,14 +75,36 @@ class Draft:
         try:
             write_result(self.directory, self.result)
         except OSError as error:
-            raise WorkerError(f"{self.directory}/result.json cannot be written: {error}") from error
+            raise WorkerError(refused(self.directory / RESULT_FILE, error)) from error
 
     def finish(self) -> None:
-        """Write the last state."""
+        """Write the last state. Raises WorkerError if that cannot be; it says where the result lies then."""
         if self.result.status == "ok":
             self.update(failure=None)
         self.update(finished_at=now())
-        self.save()
+        try:
+            self.save()
+        except WorkerError as error:
+            kept = rescue(self.result) if self.result.variants else None
+            if kept is None:
+                raise
+            raise WorkerError(f"{error}; what was measured lies in {kept}") from error
+
+
+def rescue(result: RunResult) -> Path | None:
+    """Write a result that its own directory does not take into a temporary one; null if that fails too."""
+    try:
+        return write_result(Path(tempfile.mkdtemp(prefix="optbench-result-")), result)
+    except OSError:
+        return None
+
+
+def refused(place: Path | str, error: OSError) -> str:
+    """What the system refused about a file of a run, and what to do."""
+    told = f"{place} cannot be written or read: {error.strerror or error}"
+    if error.errno in FULL:
+        return f"{told}; free space there, or write elsewhere with hydra.run.dir=DIR (hydra.sweep.dir=DIR)"
+    return told
 
 
 def plain_config(config: RunConfig) -> dict[str, Any]:
@@ -97,11 +123,25 @@ def plain_config(config: RunConfig) -> dict[str, Any]:
     return named
 
 
+def environment_of(config: RunConfig) -> dict[str, Any]:
+    """The machine and the software of a run; `plug_ins`: version by distribution of those it uses."""
+    used = extensions.versions_behind(type(component) for _, component in walk(config))
+    return {**capture(directory=Path.cwd()), "plug_ins": used}
+
+
 def config_hash(config: RunConfig) -> str:
-    """What tells a point's settings from all others'; a sweep's own keys do not count."""
-    resolved = plain_config(config)
-    del resolved["resume"], resolved["results_url"]
-    return hash_of({**resolved, "batch_sizes": None, "input_lengths": None})
+    """What tells a point's settings from all others'; keys of a sweep, a tracker or a limit do not count.
+
+    A point that was finished within one limit is the same under a higher one.
+    """
+    return point_hash(plain_config(config))
+
+
+def point_hash(resolved: Mapping[str, Any]) -> str:
+    """The same of a config that is resolved already."""
+    own = {key: value for key, value in resolved.items() if key not in NOT_SETTINGS}
+    measure = {**(own.get("measure") or {}), "timeout_seconds": MeasureConfig.timeout_seconds}
+    return hash_of({**own, "measure": measure, "batch_sizes": None, "input_lengths": None})
 
 
 def hash_of(resolved: Mapping[str, Any]) -> str:

@@ -6,14 +6,19 @@
     ├── MissingExtra    an optional package is not installed                     exit 2
     ├── Unsupported     this combination cannot work, and the reason is known    exit 2
     ├── ResultError     a result file cannot be read                             exit 2
-    └── WorkerError     a process that worked for us died, hung or raised        exit 3
+    ├── WorkerError     a process that worked for us died, hung or raised        exit 3
+    └── TimedOut        a run took longer than run.timeout_seconds               exit 3
 
 Each message names the key or file, what was required, what was found and what to do.
 """
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
+
+FULL = frozenset(getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno, name))
+"""Numbers by which a system says that a disk or a quota is full."""
 
 
 class OptbenchError(Exception):
@@ -74,3 +79,9 @@ class WorkerError(OptbenchError):
 
     def __reduce__(self) -> tuple[type[WorkerError], tuple[str, str]]:
         return (type(self), (str(self), self.details))
+
+
+class TimedOut(OptbenchError):  # noqa: N818 - the limit was asked for
+    """A run was ended because its time was over; what it had measured is kept."""
+
+    exit_code = 3

@@ -163,6 +163,14 @@ class ExampleHost:
             feeds = [self._task.random_feed(self._spec, shape, seed) for seed in seeds]
         save_table(path, feeds)
 
+    def raw_batches(self, batch_size: int) -> list[list[Any]]:
+        """Rows as they are, `batch_size` in each of the batches that whole answers are timed on."""
+        import numpy as np
+
+        rows = self._opened().raw()
+        drawn = (np.random.default_rng(self._seed + number) for number in range(FEED_COUNT))
+        return [[rows[row] for row in one.integers(len(rows), size=batch_size)] for one in drawn]
+
     def padding(self) -> dict[str, int]:
         """What fills the end of shorter rows in a batch, by input name."""
         return self._task.padding(self._spec)

@@ -79,7 +79,8 @@ def joined(blocks: Sequence[Block]) -> Block:
     settling = [value for block in blocks for value in block.nanoseconds[: block.settling]]
     counted = [value for block in blocks for value in block.nanoseconds[block.settling :]]
     return Block(
-        first_token_nanoseconds=joined_first_tokens(blocks),
+        first_token_nanoseconds=joined_parts(blocks, [one.first_token_nanoseconds for one in blocks]),
+        model_nanoseconds=joined_parts(blocks, [one.model_nanoseconds for one in blocks]),
         nanoseconds=[*settling, *counted],
         settling=len(settling),
         cpu_nanoseconds=sum(block.cpu_nanoseconds for block in blocks),
@@ -88,11 +89,11 @@ def joined(blocks: Sequence[Block]) -> Block:
     )
 
 
-def joined_first_tokens(blocks: Sequence[Block]) -> list[int] | None:
-    """Times to the first token in the order of the joined calls; null where calls are forward passes."""
-    known = [(block.first_token_nanoseconds, block.settling) for block in blocks]
-    settling = [value for first, count in known if first is not None for value in first[:count]]
-    counted = [value for first, count in known if first is not None for value in first[count:]]
+def joined_parts(blocks: Sequence[Block], parts: Sequence[Sequence[int] | None]) -> list[int] | None:
+    """Times of a part of each block's calls in the order of the joined calls; null where there are none."""
+    known = [(part, block.settling) for block, part in zip(blocks, parts, strict=True) if part is not None]
+    settling = [value for part, count in known for value in part[:count]]
+    counted = [value for part, count in known for value in part[count:]]
     return [*settling, *counted] or None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from optbench import extensions
 from optbench.locations import conf_dir
 
 GROUPS = {
@@ -18,6 +19,7 @@ GROUPS = {
     "recipe": "backend, quantization and graph of the candidate under one name",
     "measure": "how latency is measured",
     "quality": "which rows and metrics",
+    "tracking": "where a finished run is logged besides its directory",
     "sweep": "with -m: which grid is walked",
     "cluster": "with -m: where the points run",
 }
@@ -32,6 +34,7 @@ EXAMPLES = """\
 KEYS = """\
   batch_size=1  input_length=32  threads=auto  seed=0           shape and cores, the same for both sides
   measure.precision=0.02  measure.budget_seconds=60             stop at +-2%, or after a minute
+  run.timeout_seconds=600                                       a run or point that takes longer has failed
   measure.inputs=random|dataset                                 random tokens, or the dataset's own texts
   quality.max_eval_samples=500  quality.metrics=[accuracy]      seeded sample; metrics by name or path
   quantization.per_channel=false  backend.opset=17              any field of a chosen option
@@ -48,13 +51,23 @@ def meaning(file: Path) -> str:
     return ""
 
 
+def options(group: str) -> dict[str, str]:
+    """Options of a group with their meaning, by name; those of plug-ins name their distribution."""
+    found = {file.stem: meaning(file) for file in (conf_dir() / group).glob("*.yaml")}
+    for place, distribution in extensions.conf_directories().items():
+        for file in (place / group).glob("*.yaml"):
+            found.setdefault(file.stem, f"{meaning(file)} ({distribution})")
+    for name, extension in extensions.options(group).items():
+        found.setdefault(name, f"from {extension.distribution}")
+    return dict(sorted(found.items()))
+
+
 def help_body() -> str:
     """Everything below the first line of `optbench --help`."""
     lines = ["Choose one option of each group (group=option):"]
     for group, purpose in GROUPS.items():
         lines.append(f"\n  {group}: {purpose}")
-        for file in sorted((conf_dir() / group).glob("*.yaml")):
-            lines.append(f"    {file.stem:<24}{meaning(file)}")
+        lines += [f"    {name:<24}{told}" for name, told in options(group).items()]
     experiments = sorted((conf_dir() / "experiment").glob("*.yaml"))
     if experiments:
         lines.append("\n  +experiment=NAME: a whole question, ready to run")
@@ -62,6 +75,7 @@ def help_body() -> str:
     lines += ["\nSet any value (key=value); the ones used most:", KEYS, "\nExamples:", EXAMPLES]
     lines += [
         "\nLook before you run: optbench --cfg job [key=value ...]",
+        "What would run, how long, what it lacks: optbench --plan [-m] [key=value ...]",
         "Is this machine fit to measure: optbench doctor",
         "Results so far: optbench aggregate DIR, optbench compare A B, optbench history (each with --help)",
         "The measured model, to keep: optbench export RUN_DIR DEST. The cache: optbench cache list",

@@ -139,15 +139,23 @@ def row_of(point: Point, named: Callable[[str], str] = str) -> tuple[Any, ...] |
 
 
 def content_hash(content: bytes) -> str:
-    """SHA-256 of a result less its notes: a run that a resumed sweep took over is still the same run."""
+    """SHA-256 of a result less its notes and where it was logged: taken over, it is still the same run."""
     parts = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
-    parts.pop("notes", None)
+    for key in ("notes", "tracked"):
+        parts.pop(key, None)
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
 def storable(value: Any) -> Any:
     """A value as SQLite takes it: whole numbers beyond 64 bits are null."""
     return None if isinstance(value, int) and abs(value) > LARGEST_WHOLE else value
+
+
+def directories(file: Path) -> list[str]:
+    """Where the finished runs of a history lay when they were added, the latest last. Raises ResultError."""
+    query = "SELECT directory FROM runs WHERE status = 'ok' GROUP BY directory ORDER BY max(started_at)"
+    with opened(file) as connection:
+        return [row[0] for row in connection.execute(query)]
 
 
 def trends(file: Path, since: str | None = None, model: str | None = None) -> list[Trend]:

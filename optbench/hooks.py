@@ -16,7 +16,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -30,7 +30,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from optbench import components
 from optbench.config import RunConfig
 from optbench.delivery import deliver_sweep
-from optbench.errors import ConfigError, MissingExtra, ResultError
+from optbench.errors import ConfigError, MissingExtra, OptbenchError, ResultError
 from optbench.records import RESULT_FILE, read_result, to_json, write_atomically
 from optbench.records.aggregate import PLAN_FILE, SweepPlan
 from optbench.session import Session
@@ -64,8 +64,10 @@ def to_config(config: DictConfig) -> RunConfig:
     try:
         built = OmegaConf.to_object(plain)
     except MissingMandatoryValue as error:
-        key = error.full_key or str(error)
-        raise ConfigError(f"{key} must be set, it has no default; set it with {key}=VALUE") from error
+        keys = missing_keys(plain) or [error.full_key or str(error)]
+        raise ConfigError(
+            *(f"{key} must be set, it has no default; set it with {key}=VALUE" for key in keys)
+        ) from error
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     if not isinstance(built, RunConfig):
@@ -73,6 +75,13 @@ def to_config(config: DictConfig) -> RunConfig:
             "the config must start from optbench's schema; put '- config' first in its defaults list"
         )
     return built
+
+
+def missing_keys(config: DictConfig) -> list[str]:
+    """Every key without a value; empty where an interpolation to nowhere hides them."""
+    with contextlib.suppress(OmegaConfBaseException):
+        return sorted(OmegaConf.missing_keys(config))
+    return []
 
 
 def leave(error: ConfigError) -> None:
@@ -101,11 +110,15 @@ class RunHooks(Callback):
         try:
             checked = to_config(config)
             problems = components.collect_problems(checked) + single_run_problems(config, checked)
+            problems += missing_tracker(checked)
             problems += directory_problems(Path(str(config.hydra.run.dir)), "hydra.run.dir")
             if problems:
                 raise ConfigError(*problems)
         except ConfigError as error:
             leave(error)
+        if Session.planning:
+            show_plan([([], checked)], {}, 1)
+        Session.directory = Path(str(config.hydra.run.dir)).absolute()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """A wrong option, key or type anywhere in the sweep ends it before the first point."""
@@ -113,13 +126,17 @@ class RunHooks(Callback):
         try:
             directory = Path(str(config.hydra.sweep.dir))
             problems = directory_problems(directory, "hydra.sweep.dir")
-            problems += resume_problems(config, directory) + sweep_problems(config)
+            points, wrong = composed_points(config)
+            problems += resume_problems(config, directory) + wrong
             if problems:
                 raise ConfigError(*problems)
         except ConfigError as error:
             leave(error)
+        if Session.planning:
+            axes = sweep_axes(config)
+            show_plan(points, axes, point_count(config, axes))
         keep_plan(config)
-        Session.sweeping = True
+        Session.sweeping, Session.directory = True, directory
         signal.signal(signal.SIGINT, interrupt)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
@@ -138,6 +155,7 @@ class RunHooks(Callback):
         directory = Path(str(config.hydra.sweep.dir))
         Session.exit_code = sweep_exit_code(directory)
         summarise(directory)
+        finish_tracking(config, directory)
         if (url := OmegaConf.select(config, "results_url")) is not None:
             deliver_sweep(directory, str(url))
 
@@ -175,6 +193,27 @@ def single_run_problems(config: DictConfig, checked: RunConfig) -> list[str]:
         )
         if values
     ]
+
+
+def missing_tracker(config: RunConfig) -> list[str]:
+    """What must be installed before anything is measured that could then not be logged."""
+    missing = config.tracking.missing_extra()
+    return [] if missing is None else [str(missing)]
+
+
+def tracking_problems(config: RunConfig) -> list[str]:
+    """Why no point of a sweep could be logged."""
+    return missing_tracker(config) + [f"tracking.{problem}" for problem in config.tracking.problems()]
+
+
+def finish_tracking(config: DictConfig, directory: Path) -> None:
+    """Close what a sweep has logged; its results stand whatever goes wrong with it."""
+    from optbench.publishing import finish_sweep
+
+    try:
+        finish_sweep(OmegaConf.to_object(config.tracking), directory)  # type: ignore[arg-type]
+    except Exception as error:  # logging must never cost a sweep its exit code
+        sys.stderr.write(f"optbench: the sweep could not be logged to its end: {error}\n")
 
 
 def directory_problems(directory: Path, key: str) -> list[str]:
@@ -238,27 +277,67 @@ def sweep_points(axes: dict[str, list[str]]) -> list[list[str]]:
     ]
 
 
-def sweep_problems(config: DictConfig) -> list[str]:
-    """Distinct composition problems of a sweep's points."""
+def composed_points(config: DictConfig) -> tuple[list[tuple[list[str], RunConfig]], list[str]]:
+    """Points of a sweep with their configs, and the distinct problems of composing the others."""
     axes = sweep_axes(config)
     Session.axes = frozenset(key for key, values in axes.items() if len(values) > 1)
     loader: Any = GlobalHydra.instance().config_loader()
+    points: list[tuple[list[str], RunConfig]] = []
     problems: dict[str, None] = {}
     for point in sweep_points(axes):
         try:
-            to_config(loader.load_sweep_config(config, point))
+            point_config = to_config(loader.load_sweep_config(config, point))
+            points.append((point, point_config))
+            problems.update(dict.fromkeys(tracking_problems(point_config)))
         except ConfigError as error:
             problems.update(dict.fromkeys(error.problems))
         except (HydraException, OmegaConfBaseException) as error:
             problems[hydra_message(error)] = None
-    return list(problems)
+    return points, list(problems)
+
+
+def walks_all(config: DictConfig) -> bool:
+    """Whether a sweep has each combination of its axes as a point, rather than those a sampler likes."""
+    sampler = str(OmegaConf.select(config, "hydra.sweeper.sampler._target_") or "")
+    sweeper = str(OmegaConf.select(config, "hydra.sweeper._target_") or "")
+    return sampler.endswith("GridSampler") or sweeper.endswith("BasicSweeper")
+
+
+def point_count(config: DictConfig, axes: dict[str, list[str]]) -> int:
+    """Points of a sweep; the most that a sampler is allowed."""
+    if not walks_all(config):
+        return int(OmegaConf.select(config, "hydra.sweeper.n_trials"))
+    return math.prod(len(values) for values in axes.values())
+
+
+def show_plan(
+    points: Sequence[tuple[list[str], RunConfig]], axes: dict[str, list[str]], count: int
+) -> NoReturn:
+    """Print what would be run and end the process: with 0, or 2 where nothing could run.
+
+    Nothing may pass but SystemExit: Hydra turns other exceptions into warnings and runs.
+    """
+    from optbench.planning import PlannedPoint, plan_of
+    from optbench.reports.planning import show
+
+    sizes = {key: len(values) for key, values in axes.items() if len(values) > 1}
+    try:
+        planned = [PlannedPoint(" ".join(own_overrides(point)), config) for point, config in points]
+        plan = plan_of(planned, count, sizes)
+        show(plan)
+    except OptbenchError as error:
+        print_problems(ConfigError(*str(error).splitlines()))
+        raise SystemExit(error.exit_code) from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}; this is a defect of optbench, please report it"
+        sys.stderr.write(f"optbench: there is no plan: {reason}\n")
+        raise SystemExit(OptbenchError.exit_code) from error
+    raise SystemExit(0 if plan.can_run else ConfigError.exit_code)
 
 
 def keep_plan(config: DictConfig) -> None:
     """Write down which points a grid has, so that those that never start are missed."""
-    sampler = str(OmegaConf.select(config, "hydra.sweeper.sampler._target_") or "")
-    sweeper = str(OmegaConf.select(config, "hydra.sweeper._target_") or "")
-    if not (sampler.endswith("GridSampler") or sweeper.endswith("BasicSweeper")):
+    if not walks_all(config):
         return
     directory = Path(str(config.hydra.sweep.dir))
     with contextlib.suppress(OSError):
@@ -281,8 +360,12 @@ def hydra_message(error: BaseException) -> str:
 
 def point_title(number: int | str, overrides: Sequence[str]) -> str:
     """A sweep's point in words: its number, and what sets it apart from the others."""
-    own = [item for item in overrides if item.partition("=")[0] in Session.axes]
-    return f"point {number}: {' '.join(own or overrides)}"
+    return f"point {number}: {' '.join(own_overrides(overrides) or overrides)}"
+
+
+def own_overrides(overrides: Sequence[str]) -> list[str]:
+    """Those that the running sweep varies."""
+    return [item for item in overrides if item.partition("=")[0] in Session.axes]
 
 
 def sweep_exit_code(directory: Path) -> int:

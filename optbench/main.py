@@ -14,20 +14,19 @@ from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from optbench import plugins
-from optbench.command_line import SWEEP_FLAGS
-from optbench.config import RunConfig, register_run_schema
+from optbench.command_line import CONFIG_FLAGS, SWEEP_FLAGS
+from optbench.composition import CONFIG_NAME, composition_problems, prepare
+from optbench.draft import refused
 from optbench.errors import ConfigError, OptbenchError, ResultError
-from optbench.hooks import hydra_message, point_title, print_problems, to_config
+from optbench.hooks import point_title, print_problems, to_config
 from optbench.locations import LOG_FILE, conf_dir
 from optbench.records import RESULT_FILE
-from optbench.resolvers import register_resolvers
 from optbench.session import Session
 from optbench.verbosity import Verbosity, verbosity
 
@@ -41,10 +40,15 @@ MODE_CHANGED = "hydra.mode changed during config composition"
 """What Hydra says when a config below the primary one sets the mode."""
 
 
+FORESEEN = (HydraException, OmegaConfBaseException, OptbenchError, OSError, ValueError)
+"""What a wrong command line or file ends in."""
+
+
 def task(config: DictConfig) -> tuple[float, ...]:
     """One point: its `objectives`, for the sampler of a sweep. Never raises on bad input."""
     from optbench.delivery import hand_in
     from optbench.objectives import objective
+    from optbench.publishing import publish
     from optbench.reports.terminal import Terminal
     from optbench.run import run
 
@@ -63,13 +67,16 @@ def task(config: DictConfig) -> tuple[float, ...]:
     outcome = resumed(checked, directory) or run(checked, directory, terminal, templates)
     if search is not None:
         search.add(own_choices(hydra_config.overrides.task), checked, outcome)
-    if outcome.nothing_measured and outcome.error is not None and not sweeping:
+    if outcome.nothing_measured and outcome.exit_code in (2, 130) and not sweeping:
         discard(directory)
+        if outcome.exit_code == 130:
+            raise KeyboardInterrupt
         print_problems(ConfigError(*str(outcome.error).splitlines()))
     else:
         terminal.finish(outcome.result, directory / RESULT_FILE)
         sweep = Path(hydra_config.sweep.dir) if sweeping else None
         hand_in(directory, outcome.result, checked.results_url, sweep)
+        publish(checked.tracking, outcome.result, directory, directory.parent if sweeping else None)
     Session.exit_code = outcome.exit_code
     return tuple(objective(kind, outcome.result) for kind in checked.objectives)
 
@@ -122,7 +129,7 @@ def kept_templates(directory: Path) -> Templates:
     return Session.templates
 
 
-def resumed(config: RunConfig, directory: Path) -> Outcome | None:
+def resumed(config: RunConfig, directory: Path, quiet: bool = False) -> Outcome | None:
     """The outcome of the same point in an earlier sweep, taken over; None if it must be measured."""
     from optbench.resume import finished_before, take_over
     from optbench.run import Outcome
@@ -134,7 +141,7 @@ def resumed(config: RunConfig, directory: Path) -> Outcome | None:
         result = take_over(source, directory)
     except (ResultError, OSError):
         return None
-    if verbosity() is not Verbosity.quiet:
+    if verbosity() is not Verbosity.quiet and not quiet:
         sys.stderr.write(f"  taken over from {source}\n")
     return Outcome(result, directory, None)
 
@@ -149,36 +156,40 @@ def discard(directory: Path) -> None:
             place.rmdir()
 
 
-def launch(arguments: list[str]) -> int:
-    """Run the Hydra application with `arguments`; returns the exit code."""
-    register_run_schema()
-    plugins.import_all()
-    register_resolvers()
+def discard_unused(directory: Path | None) -> None:
+    """Remove what Hydra wrote for a run that was interrupted before it began."""
+    if directory is not None and not (directory / RESULT_FILE).exists():
+        discard(directory)
+
+
+def launch(arguments: list[str], planning: bool = False) -> int:
+    """Run the Hydra application with `arguments`, or tell what it would do; returns the exit code."""
+    prepare()
+    plugins.extend_search_path()
     Session.reset()
+    Session.planning = planning
     application = hydra.main(
-        config_path=str(conf_dir()), config_name="config", execution_whitelist=("optbench.*",)
+        config_path=str(conf_dir()), config_name=CONFIG_NAME, execution_whitelist=("optbench.*",)
     )(task)
     with full_errors() as wants_traceback:
         try:
             start(application, arguments)
         except KeyboardInterrupt:
+            if not Session.sweeping:
+                discard_unused(Session.directory)
             sys.stderr.write("optbench: interrupted\n")
             return 130
         except SystemExit as error:
             return error.code if isinstance(error.code, int) else 2
-        except (
-            HydraException,
-            OmegaConfBaseException,
-            OptbenchError,
-            OSError,
-            ValueError,
-        ) as error:
-            if wants_traceback:
+        except Exception as error:
+            if wants_traceback or not (Session.sweeping or isinstance(error, FORESEEN)):
                 raise
+            if Session.sweeping:
+                return ended_early(error)
             if isinstance(error, OSError) and not isinstance(error, HydraException):
                 problems = [f"{error.filename} cannot be written or read: {error.strerror}"]
             else:
-                problems = composition_problems(arguments, error)
+                problems = problems_of(arguments, error)
             print_problems(ConfigError(*problems))
             return 2
     return Session.exit_code
@@ -197,6 +208,19 @@ def start(application: Callable[[], object], arguments: list[str]) -> None:
             raise
         with arguments_of([SWEEP_FLAGS[0], *arguments]):
             application()
+
+
+def ended_early(error: Exception) -> int:
+    """Say why a sweep ended before its last point, as when Hydra or a launcher failed; the exit code."""
+    if isinstance(error, OSError) and error.strerror:
+        told = refused(error.filename or Session.directory or "a file", error)
+    else:
+        told = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    sys.stderr.write(
+        f"optbench: the sweep ended before its last point: {told}; when that is mended, run it again with "
+        f"resume={Session.directory}: what it has measured is taken over\n"
+    )
+    return 130 if Session.exit_code == 130 else 3
 
 
 @contextlib.contextmanager
@@ -224,43 +248,21 @@ def full_errors() -> Iterator[bool]:
             os.environ["HYDRA_FULL_ERROR"] = asked
 
 
-def composition_problems(arguments: list[str], error: BaseException) -> list[str]:
-    """Every override that cannot be composed: composition itself stops at the first."""
+def problems_of(arguments: list[str], error: BaseException) -> list[str]:
+    """Everything in a command line that cannot be composed."""
     overrides = [item for item in arguments if "=" in item and not item.startswith("-")]
-    problems: list[str] = []
-    message: str | None = hydra_message(error)
-    while message is not None:
-        problems.append(message)
-        for override in overrides:
-            fewer = [item for item in overrides if item != override]
-            without = first_problem(fewer)
-            if without != message:
-                overrides, message = fewer, without
-                break
-        else:
-            message = None
-    return list(dict.fromkeys(problems))
+    directories, names = (
+        [value for flag, value in flags_of(arguments) if flag in kinds]
+        for kinds in (("--config-dir", "-cd"), ("--config-name", "-cn"))
+    )
+    places = [place for place in map(Path, directories) if place.is_dir()]
+    return composition_problems(overrides, error, places, names[-1] if names else CONFIG_NAME)
 
 
-def first_problem(overrides: list[str]) -> str | None:
-    """What Hydra says about composing these overrides; None if they compose."""
-    from hydra import compose, initialize_config_dir
-
-    axes = [item for item in overrides if not item.startswith("hydra.")]
-    try:
-        with initialize_config_dir(config_dir=str(conf_dir())):
-            compose("config", overrides=[first_value(item) for item in axes])
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        return hydra_message(error)
-    return None
-
-
-def first_value(override: str) -> str:
-    """An override with the first of its values, as a sweep's first point has it."""
-    try:
-        (parsed,) = OverridesParser.create().parse_overrides([override])
-    except HydraException:
-        return override
-    if not parsed.is_sweep_override():
-        return override
-    return f"{parsed.get_key_element()}={next(parsed.sweep_string_iterator())}"
+def flags_of(arguments: list[str]) -> Iterator[tuple[str, str]]:
+    """Hydra's flags about config files with their values, written `--flag value` or `--flag=value`."""
+    for place, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag in CONFIG_FLAGS:
+            following = arguments[place + 1] if place + 1 < len(arguments) else ""
+            yield flag, value if equals else following

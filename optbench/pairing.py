@@ -12,7 +12,7 @@ import msgspec
 from optbench.aggregate import aggregate
 from optbench.environment import DISTRIBUTIONS
 from optbench.errors import ResultError
-from optbench.points import Facts, facts_of
+from optbench.points import PLUG_IN, Facts, facts_of
 from optbench.records import RunResult, read_result
 from optbench.records.aggregate import Point
 from optbench.records.comparison import Difference
@@ -129,7 +129,7 @@ def unlike(pair: Pair) -> list[Difference]:
     found = []
     for key in dict.fromkeys([*one, *two]):
         values = (one.get(key), two.get(key))
-        not_installed = key in DISTRIBUTIONS and None in values
+        not_installed = (key in DISTRIBUTIONS or key.startswith(PLUG_IN)) and None in values
         if values[0] != values[1] and not not_installed:
             found.append(Difference(key, values[0] or ABSENT, values[1] or ABSENT))
     return found

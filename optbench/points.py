@@ -10,6 +10,9 @@ from optbench.walk import DECODE_ERRORS, DECODER, SlimResult
 
 BASELINE = "baseline"
 
+PLUG_IN = "plug-in "
+"""Start of the names of facts that are versions of plug-ins from elsewhere."""
+
 Facts = dict[str, str | None]
 """What must be equal for timings to be compared; null where it is not known."""
 
@@ -137,4 +140,5 @@ def facts_of(result: SlimResult, name: str) -> Facts:
         facts[key] = None if value is None else str(value)
     facts.update(environment.thread_variables)
     facts.update(environment.versions)
+    facts.update({f"{PLUG_IN}{name}": version for name, version in environment.plug_ins.items()})
     return facts

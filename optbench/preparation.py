@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optbench.checkpoint import companions, papers, require_all_weights
+from optbench.checkpoint import companions, papers, require_all_weights, unloadable
 from optbench.components import Graph, Quantization
 from optbench.errors import DataError
 from optbench.ragged import load_table
@@ -94,14 +94,15 @@ def copy_companions(source: Path, target: Path) -> None:
 def require_trained(source: Path, task: str, trust_remote_code: bool = False) -> None:
     """Raise DataError where weights cannot be read, or the exporter would fill in those that lack."""
     from optimum.exporters.tasks import TasksManager
+    from safetensors import SafetensorError
 
     model_class = TasksManager.get_model_class_for_task(task, framework="pt", library="transformers")
     try:
         _, loading = model_class.from_pretrained(
             source, local_files_only=True, output_loading_info=True, trust_remote_code=trust_remote_code
         )
-    except OSError as error:
-        raise DataError(f"{source} cannot be loaded by PyTorch: {error}") from error
+    except (OSError, SafetensorError) as error:
+        raise unloadable(source, error) from error
     require_all_weights(source, model_class.__name__, loading["missing_keys"])
 
 

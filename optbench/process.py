@@ -15,12 +15,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from optbench.errors import OptbenchError, WorkerError
 
@@ -38,6 +39,7 @@ SINGLE_THREADED = {
 }
 """numpy and pyarrow start a thread when they are imported; a process with threads must not fork."""
 
+LESS_MEMORY = "free memory, or ask for less with batch_size, input_length or measure.processes"
 QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -49,16 +51,30 @@ QUIET = {
 
 
 class Child:
-    """The parent's end of a child process; `call` runs a method of the object that lives in it."""
+    """The parent's end of a child process; `call` runs a method of the object that lives in it.
+
+    is_shared: whether several runs of this process may use it, such as a template.
+    """
+
+    living: ClassVar[set[Child]] = set()
+    """All children of this process that have not been closed."""
 
     def __init__(
-        self, name: str, connection: Connection, pid: int, end: Callable[[float], int | None]
+        self,
+        name: str,
+        connection: Connection,
+        pid: int,
+        end: Callable[[float], int | None],
+        is_shared: bool = False,
     ) -> None:
         self.name = name
         self.pid = pid
+        self.maker = threading.get_ident()
+        self.is_shared = is_shared
         self._connection = connection
         self._end = end
         self._closed = False
+        Child.living.add(self)
 
     def call(self, method: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:
         """Send a request and wait for its answer. Raises what the child raised, or WorkerError."""
@@ -86,6 +102,9 @@ class Child:
             raise self._death() from error
         if kind == "error":
             raise answer
+        if kind == "failure":
+            reason, details = answer
+            raise WorkerError(f"the {self.name} process (pid {self.pid}): {reason}", details)
         return answer
 
     def send_descriptor(self, descriptor: int) -> None:
@@ -107,14 +126,40 @@ class Child:
             return
         self._closed = True
         self._connection.close()
-        if self._end(5.0) is None:
-            self.kill()
-            self._end(5.0)
+        try:
+            if self._end(5.0) is None:
+                self.kill()
+                self._end(5.0)
+        finally:
+            Child.living.discard(self)
 
     def _death(self) -> WorkerError:
         status = self._end(5.0)
+        if status is None:
+            self.kill()
+            self._end(5.0)
         self._closed = True
+        Child.living.discard(self)
         return WorkerError(f"the {self.name} process (pid {self.pid}) {describe_exit(status)}")
+
+
+def end_children(maker: int, shared: bool) -> None:
+    """Kill the children that a thread has made and not closed; those that runs share only if told."""
+    for child in list(Child.living):
+        if child.maker == maker and (shared or not child.is_shared):
+            child.kill()
+
+
+@contextlib.contextmanager
+def no_child_left() -> Iterator[None]:
+    """Close children that were started meanwhile and forgotten, as when Ctrl-C comes between two lines."""
+    before = set(Child.living)
+    try:
+        yield
+    finally:
+        for child in Child.living - before:
+            if child.maker == threading.get_ident() and not child.is_shared:
+                child.close()
 
 
 def describe_exit(status: int | None) -> str:
@@ -132,7 +177,14 @@ def describe_exit(status: int | None) -> str:
     return f"was ended by {name}{hint}"
 
 
-def start(name: str, factory: str, *args: Any, environment: Mapping[str, str], log: Path) -> Child:
+def start(
+    name: str,
+    factory: str,
+    *args: Any,
+    environment: Mapping[str, str],
+    log: Path,
+    is_shared: bool = False,
+) -> Child:
     """Start a fresh interpreter that makes `factory` ('module:Class') and answers requests to it.
 
     Returns at once, while the child still imports; its first answer (to `receive`) says it is ready.
@@ -148,7 +200,7 @@ def start(name: str, factory: str, *args: Any, environment: Mapping[str, str], l
             stderr=output,
             env={**os.environ, **QUIET, **environment},
         )
-    child = Child(name, Connection(ours.detach()), popen.pid, _end_of(popen))
+    child = Child(name, Connection(ours.detach()), popen.pid, _end_of(popen), is_shared)
     child.send(factory, *args)
     return child
 
@@ -188,10 +240,10 @@ def serve(connection: Connection) -> None:
         except OptbenchError as error:
             answer = ("error", error)
         except MemoryError:
-            answer = ("error", WorkerError(f"{method} ran out of memory", traceback.format_exc()))
+            answer = ("failure", (f"{method} ran out of memory; {LESS_MEMORY}", traceback.format_exc()))
         except Exception as error:
             reason = f"{method} failed: {type(error).__name__}: {error}"
-            answer = ("error", WorkerError(reason, traceback.format_exc()))
+            answer = ("failure", (reason, traceback.format_exc()))
         try:
             connection.send(answer)
         except ConnectionError:
@@ -285,6 +337,7 @@ class Template:
             modules,
             environment={**SINGLE_THREADED, **environment},
             log=log,
+            is_shared=True,
         )
         self._ready = False
         self._failure: OptbenchError | None = None

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from optbench.environment import available_cores
 from optbench.help import help_body
-from optbench.locations import cache_directory, package_file
+from optbench.locations import cache_directory, conf_dir, package_file
 
 EVERY_POINT = 100_000
 OWN_LIMITS = ("n_jobs", "array_parallelism", "ray")
@@ -24,6 +24,18 @@ def axis(key: str, values: Any, *, _root_: DictConfig) -> str:
     if not isinstance(values, ListConfig | list) or not values:
         return ""
     return ",".join(str(value) for value in values)
+
+
+def options(group: str) -> list[str]:
+    """Names of the shipped options of a config group, sorted."""
+    return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
+
+
+def thread_counts() -> list[int]:
+    """1, 2, 4 ... and the number of cores that this process may use."""
+    cores = available_cores()
+    powers = [1 << power for power in range(cores.bit_length())]
+    return sorted({*powers, cores})
 
 
 def points_at_once(*, _root_: DictConfig) -> int:
@@ -50,6 +62,8 @@ def register_resolvers() -> None:
         ("package_file", lambda name: str(package_file(name))),
         ("cache_file", lambda name: str(cache_directory() / name)),
         ("axis", axis),
+        ("options", options),
+        ("thread_counts", thread_counts),
         ("points_at_once", points_at_once),
         ("help_body", help_body),
     ):

@@ -14,13 +14,12 @@ from pathlib import Path
 
 from optbench import __version__
 from optbench.config import RunConfig
-from optbench.draft import config_hash
-from optbench.environment import capture
+from optbench.draft import config_hash, environment_of
 from optbench.errors import ResultError
 from optbench.records import RunResult, read_result, replace, write_result
 from optbench.walk import RunDirectory, SlimResult, find, read_slim
 
-SAME = ("machine", "python", "versions", "thread_variables")
+SAME = ("machine", "python", "versions", "plug_ins", "thread_variables")
 """Facts of the environment that must be equal."""
 
 
@@ -32,7 +31,7 @@ def finished_before(config: RunConfig) -> Path | None:
     """
     if config.resume is None:
         return None
-    now = capture(directory=Path.cwd())
+    now = environment_of(config)
     own = config_hash(config)
     fits = [
         (result.started_at, directory)
@@ -94,6 +93,8 @@ def take_over(source: Path, directory: Path) -> RunResult:
     """
     result = read_result(source)
     for file in source.glob("*.parquet"):
+        if file.is_symlink():  # it may lead anywhere
+            continue
         shutil.copy2(file, directory / file.name)
     result = replace(result, notes=[*result.notes, f"taken over from {source}, not measured again"])
     write_result(directory, result)

@@ -15,18 +15,20 @@ from optbench import assemble, components, host, serving
 from optbench.answers import Answered, AnswerStore
 from optbench.artifacts import ArtifactStore, CalibrationRows
 from optbench.checkpoint import read_spec
-from optbench.components import Artifact, LoadOptions, ModelSpec, Priority, Quantization
-from optbench.config import InputSource, RunConfig, Scenario, Start, Variant
+from optbench.components import Artifact, LoadOptions, ModelSpec, Priority, Quantization, Task
+from optbench.config import InputSource, RunConfig, Scenario, Scope, Start, Variant
 from optbench.crew import Crew, Templates
-from optbench.draft import Draft
+from optbench.deadline import Deadline, OutOfTime
+from optbench.draft import Draft, refused
+from optbench.end_to_end import WholeCalls
 from optbench.environment import available_cores
-from optbench.errors import ConfigError, OptbenchError, Unsupported, WorkerError
+from optbench.errors import ConfigError, OptbenchError, TimedOut, Unsupported, WorkerError
 from optbench.examples import ENVIRONMENT, Opened
 from optbench.group import WorkerGroup
 from optbench.locations import LOG_FILE, cache_directory
 from optbench.measure.procedure import Progress
 from optbench.outputs import Evaluation
-from optbench.process import Child, start
+from optbench.process import Child, no_child_left, start
 from optbench.quality.margin import with_outcomes
 from optbench.records import KernelReport, RunResult, replace
 from optbench.timing import Timing
@@ -74,29 +76,53 @@ class Outcome:
         return not self.result.variants
 
 
-def run(config: RunConfig, directory: Path, display: Display, templates: Templates | None = None) -> Outcome:
+def run(
+    config: RunConfig,
+    directory: Path,
+    display: Display,
+    templates: Templates | None = None,
+    command: Sequence[str] | None = None,
+) -> Outcome:
     """Run `config`; `result.json` in `directory` grows stage by stage. Raises nothing foreseeable.
 
-    templates: kept by the caller for further runs; by default the run has its own.
+    templates: kept by the caller for further runs; by default the run has its own. command: what the
+    result says it was started with; by default this process's own command line.
     """
-    draft = Draft(config, directory)
+    draft = Draft(config, directory, command)
+    deadline = Deadline(config.run.timeout_seconds)
     error: BaseException | None = None
     try:
         components.check(config)
-        with contextlib.ExitStack() as stack:
-            Stages(config, draft, display, stack, templates).all()
+        with deadline, no_child_left(), contextlib.ExitStack() as stack:
+            Stages(config, draft, display, stack, templates, deadline).all()
         draft.update(status="ok")
-    except (OptbenchError, KeyboardInterrupt) as caught:
+    except (OptbenchError, KeyboardInterrupt, OutOfTime) as caught:
         error = caught
     except OSError as caught:
-        error = WorkerError(f"{caught.filename or directory} cannot be read or written: {caught.strerror}")
+        error = WorkerError(refused(caught.filename or directory, caught))
     except Exception as caught:  # a sweep must go on, and what was measured must be kept
         reason = f"{type(caught).__name__}: {caught}; this is a defect of optbench, please report it"
         error = WorkerError(reason, traceback.format_exc())
+    deadline.end()
+    if deadline.expired and isinstance(error, WorkerError | OutOfTime):
+        error = TimedOut(timeout_message(deadline.seconds or 0.0, draft.stage))
     if error is not None:
         draft.fail(error)
-    draft.finish()
+    try:
+        draft.finish()
+    except WorkerError as caught:
+        error = error if isinstance(error, KeyboardInterrupt) else caught
+        draft.fail(error)
     return Outcome(draft.result, directory, error)
+
+
+def timeout_message(seconds: float, stage: str) -> str:
+    """Why a run was ended, and what to do."""
+    return (
+        f"the run was not done within run.timeout_seconds={seconds:g} and was ended in its stage "
+        f"'{stage}'; raise run.timeout_seconds, or ask for less (measure.budget_seconds=, "
+        "quality.max_eval_samples=)"
+    )
 
 
 class Stages:
@@ -109,7 +135,9 @@ class Stages:
         display: Display,
         stack: contextlib.ExitStack,
         templates: Templates | None = None,
+        deadline: Deadline | None = None,
     ) -> None:
+        self.deadline = deadline or Deadline(None)
         self.config = config
         self.draft = draft
         self.display = display
@@ -120,6 +148,7 @@ class Stages:
         self.store = ArtifactStore(cache_directory(), self.log)
         stack.callback(self.store.close)
         self.metrics: list[str] = []
+        self.whole_calls: WholeCalls | None = None
         self.evaluation_seconds: dict[str, float] = {}
 
     def all(self) -> None:
@@ -180,6 +209,7 @@ class Stages:
     def stage(self, title: str, name: str) -> Iterator[None]:
         """Show a stage, note its seconds, and save what it found."""
         self.draft.stage = name
+        self.deadline.check()
         begun = time.perf_counter()
         with self.display.stage(title):
             yield
@@ -193,17 +223,7 @@ class Stages:
         """The model's own facts, held against everything else. Raises ConfigError, Unsupported."""
         config = self.config
         spec = read_spec(config.model.resolve(), config.model.trust_remote_code)
-        generated = config.task.generated_tokens or 0
-        if config.task.has_length and spec.max_length is not None:
-            longest = spec.max_length - generated
-            if config.input_length > longest:
-                new = f" less the {generated} new tokens" if generated else ""
-                raise ConfigError(
-                    f"input_length must not exceed {longest}, the longest input of this model{new}, "
-                    f"got {config.input_length}; set it with input_length={max(1, longest)}"
-                )
-        if reasons := objections(config, spec):
-            raise Unsupported("\n".join(reasons))
+        require_fit(config, spec)
         for name, variant in config.variants.items():
             self.note(name, variant.quantization.cautions())
             self.note(name, variant.backend.cautions_about(variant.quantization))
@@ -212,21 +232,12 @@ class Stages:
     def examples(self, spec: ModelSpec) -> tuple[Child, Opened | None]:
         """The process that owns the rows, and what it found; rows are read only if they are needed."""
         config = self.config
-        child = start(
-            "dataset",
-            "optbench.examples:ExampleHost",
-            config.task,
-            config.dataset,
-            spec,
-            config.seed,
-            environment=ENVIRONMENT,
-            log=self.log,
-        )
-        self.stack.callback(child.close)
-        child.receive()
         from_rows = config.measure.inputs is InputSource.dataset
+        whole = config.measure.scope is Scope.end_to_end
+        needs_rows = config.quality.enabled or from_rows or whole
+        child = self.reader(spec, needs_rows)
         opened = None
-        if config.quality.enabled or from_rows:
+        if needs_rows:
             metrics = config.quality.metrics if config.quality.enabled else []
             quality = config.quality
             opened = child.call("open", quality.max_eval_samples, metrics, quality.skip_samples)
@@ -235,7 +246,36 @@ class Stages:
             child.call("write_rows", self.work / "rows.npz")
         shape = (config.batch_size, config.input_length)
         child.call("write_feeds", self.work / "feeds.npz", shape, from_rows)
+        if whole:
+            self.whole_calls = WholeCalls(config.task, spec, child.call("raw_batches", config.batch_size))
         return child, opened
+
+    def reader(self, spec: ModelSpec, needs_rows: bool) -> Child:
+        """The process that owns the rows: that of the point before, if it was asked for the same."""
+        config = self.config
+        arguments = (config.task, config.dataset, spec, config.seed)
+
+        def begin(log: Path) -> Child:
+            child = start(
+                "dataset",
+                "optbench.examples:ExampleHost",
+                *arguments,
+                environment=ENVIRONMENT,
+                log=log,
+                is_shared=self.kept_templates is not None,
+            )
+            try:
+                child.receive()
+            except BaseException:
+                child.close()
+                raise
+            return child
+
+        if self.kept_templates is not None:
+            return self.kept_templates.reader(repr((*arguments, needs_rows)), begin)
+        child = begin(self.log)
+        self.stack.callback(child.close)
+        return child
 
     def templates(self) -> Templates | None:
         """Template processes, importing while the models are prepared."""
@@ -264,17 +304,8 @@ class Stages:
         return self.store.quantized(artifact, quantization, self.calibration(quantization, examples))
 
     def source(self, variant: Variant, spec: ModelSpec) -> Artifact:
-        """What a variant's quantization reads: the checkpoint, exported and rewritten as far as needed."""
-        backend, quantization = variant.backend, variant.quantization
-        artifact = self.store.checkpoint(spec)
-        if (quantization.source_format or backend.artifact_formats[0]) == "onnx":
-            opset = getattr(backend, "opset", None)
-            artifact = self.store.exported(
-                artifact, self.config.task.export_task, opset, spec.trust_remote_code
-            )
-        if variant.graph.recipe() is not None:
-            artifact = self.store.optimized(artifact, variant.graph)
-        return artifact
+        """See prepared_source."""
+        return prepared_source(self.store, self.config.task, variant, spec)
 
     def calibration(self, quantization: Quantization, examples: Child) -> CalibrationRows | None:
         """Encoded rows for a quantization to look at, none of which is evaluated."""
@@ -322,7 +353,9 @@ class Stages:
                 self.work / "feeds.npz",
                 self.environment(variant),
             )
-        return Crew(assignments, templates, self.log, measure.timeout_seconds, measure.processes)
+        return Crew(
+            assignments, templates, self.log, measure.timeout_seconds, measure.processes, self.whole_calls
+        )
 
     def first_start(self, name: str, crew: Crew, artifact: Artifact) -> None:
         """What a variant is; in a fresh interpreter also its load, first call, and the memory they take."""
@@ -425,9 +458,38 @@ class Stages:
         )
 
 
+def prepared_source(store: ArtifactStore, task: Task, variant: Variant, spec: ModelSpec) -> Artifact:
+    """What a variant's quantization reads: the checkpoint, exported and rewritten as far as needed."""
+    backend, quantization = variant.backend, variant.quantization
+    artifact = store.checkpoint(spec)
+    if (quantization.source_format or backend.artifact_formats[0]) == "onnx":
+        opset = getattr(backend, "opset", None)
+        artifact = store.exported(artifact, task.export_task, opset, spec.trust_remote_code)
+    if variant.graph.recipe() is not None:
+        artifact = store.optimized(artifact, variant.graph)
+    return artifact
+
+
+def require_fit(config: RunConfig, spec: ModelSpec) -> None:
+    """Raise ConfigError, MissingExtra or Unsupported if a config does not fit the model or itself."""
+    generated = config.task.generated_tokens or 0
+    if config.task.has_length and spec.max_length is not None:
+        longest = spec.max_length - generated
+        if config.input_length > longest:
+            new = f" less the {generated} new tokens" if generated else ""
+            raise ConfigError(
+                f"input_length must not exceed {longest}, the longest input of this model{new}, "
+                f"got {config.input_length}; set it with input_length={max(1, longest)}"
+            )
+    if reasons := objections(config, spec):
+        raise Unsupported("\n".join(reasons))
+
+
 def objections(config: RunConfig, spec: ModelSpec) -> list[str]:
     """Why the parts of a config do not fit each other or the model. Raises MissingExtra."""
     reasons = [config.task.supports(spec)]
+    if config.measure.scope is Scope.end_to_end:
+        reasons.append(config.task.refuses_pipeline())
     for variant in config.variants.values():
         backend, quantization, graph = variant.backend, variant.quantization, variant.graph
         for part in (backend, quantization):
@@ -457,7 +519,7 @@ def working_directory(directory: Path) -> Iterator[Path]:
     """A directory for files that only this run's processes exchange; gone at the end."""
     place = directory / ".work"
     shutil.rmtree(place, ignore_errors=True)  # of a run that was killed here before
-    place.mkdir(parents=True)
+    place.mkdir(mode=0o700, parents=True)
     try:
         yield place
     finally:

@@ -77,7 +77,7 @@ def serve(
         with load_generator(log, measure.priority is Priority.raised) as generator:
 
             def started(name: str) -> ServedWorker:
-                return ServedWorker(crew.fresh(name, closed_loop=False), generator, pipe, cpu_seconds)
+                return ServedWorker(crew.to_time(name, closed_loop=False), generator, pipe, cpu_seconds)
 
             measure_capacity(started, tuple(config.variants), plan, offered, on_progress=display.progress)
     finally:

@@ -17,8 +17,12 @@ class Session:
     exit_code = 0
     interrupted = False
     sweeping = False
+    planning = False
+    """Whether to tell what would be run instead of running it."""
     launched = False
     """Whether a launcher started this process for a point, so that others may run beside it."""
+    directory: ClassVar[Path | None] = None
+    """Of the run or sweep that has begun."""
     stop_file: ClassVar[Path | None] = None
     """Made by Ctrl-C to tell a launcher's processes that no further point is to start."""
     templates: ClassVar[Templates | None] = None
@@ -31,7 +35,8 @@ class Session:
     @classmethod
     def reset(cls) -> None:
         """As before the first run."""
-        cls.exit_code, cls.interrupted, cls.sweeping, cls.launched = 0, False, False, False
-        cls.templates = cls.search = cls.stop_file = None
+        cls.exit_code = 0
+        cls.interrupted = cls.sweeping = cls.planning = cls.launched = False
+        cls.templates = cls.search = cls.stop_file = cls.directory = None
         cls.at_end = []
         cls.axes = frozenset()

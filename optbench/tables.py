@@ -34,6 +34,8 @@ SIDE_FIELDS = {
     REAL: ["cold_start_seconds"],
 }
 LATENCY_FIELDS = ["mean_seconds", "std_seconds", "min_seconds", "max_seconds", "cpu_seconds_per_call"]
+FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
+"""With which a cell is a formula to a spreadsheet (OWASP, CSV Injection)."""
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 
 
@@ -171,10 +173,11 @@ def write_all(aggregate: Aggregate, directory: Path) -> list[Path]:
     Raises ResultError if the directory cannot be written.
     """
     made = columns(aggregate)
-    text = csv_bytes({column.name: column.values(aggregate.points) for column in made})
+    table = {column.name: column.values(aggregate.points) for column in made}
+    text = csv_bytes(table)
     files: dict[str, Callable[[], bytes]] = {
         "results.json": lambda: to_json(aggregate),
-        "results.csv": lambda: text,
+        "results.csv": lambda: csv_bytes(harmless(table)),
         "results.parquet": lambda: parquet_bytes(text, made),
         "run_body.json": lambda: msgspec.json.format(msgspec.json.encode(run_body(aggregate))) + b"\n",
     }
@@ -188,6 +191,22 @@ def write_all(aggregate: Aggregate, directory: Path) -> list[Path]:
             "choose another with --output"
         ) from error
     return [directory / name for name in files]
+
+
+def harmless(table: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The table with an apostrophe before text that a spreadsheet would take for a formula."""
+    return {cell(name): [cell(value) for value in values] for name, values in table.items()}
+
+
+def cell(value: Any) -> Any:
+    """A value that a spreadsheet shows and does not run; numbers written as text stay as they are."""
+    if not isinstance(value, str) or not value.startswith(FORMULA_STARTS):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def csv_bytes(table: dict[str, list[Any]]) -> bytes:

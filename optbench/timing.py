@@ -56,8 +56,10 @@ class Timing:
             )
         finally:
             if measured.samples.blocks:
-                write_samples(self.draft.directory, measured.samples)
-                self.report(crew, measured)
+                try:
+                    self.report(crew, measured)
+                finally:  # last: on a full disk the answer needs less room than the raw values
+                    write_samples(self.draft.directory, measured.samples)
 
     def procedure(self) -> Procedure:
         """The measuring procedure as configured."""
@@ -84,6 +86,7 @@ class Timing:
                 generation=phases.generation(
                     samples, name, self.config.batch_size, self.config.task.generated_tokens
                 ),
+                end_to_end=phases.end_to_end(samples, name),
             )
         refused = [
             f"workers of the {name} were started anew, not forked: {reason}"

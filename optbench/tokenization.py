@@ -77,6 +77,40 @@ def batch_of(rows: Sequence[Feed], tokenizer: Any, length: int) -> Feed:
     return batch
 
 
+def padded(rows: Sequence[Feed], tokenizer: Any) -> Feed:
+    """Unpadded rows as one batch, padded on the right to the longest: int64 [batch, length]."""
+    return batch_of(rows, tokenizer, max(len(row["input_ids"]) for row in rows))
+
+
+def encode_batch(tokenizer: Any, texts: Sequence[Any], max_length: int | None, **options: Any) -> Any:
+    """Texts, pairs or lists of words as one batch, as a pipeline encodes them: arrays [batch, length].
+
+    One call of the tokenizer, padded on the right to the longest row, which is cut to `max_length`.
+    Raises DataError where rows must be padded and the tokenizer cannot.
+    """
+    if len(texts) > 1 and tokenizer.pad_token is None:
+        raise DataError(
+            f"{tokenizer.name_or_path} has a tokenizer without a padding token, so rows cannot be answered "
+            "together; set batch_size=1, or measure.scope=model"
+        )
+    limit = {"truncation": True, "max_length": max_length} if max_length else {}
+    return tokenizer(
+        list(texts),
+        padding=len(texts) > 1,
+        padding_side="right",
+        return_tensors="np",
+        **limit,
+        **options,
+    )
+
+
+def arrays_of(encoding: Any) -> Feed:
+    """The model inputs of an encoded batch: int64 [batch, length] by input name."""
+    import numpy as np
+
+    return {name: np.asarray(array, dtype=np.int64) for name, array in encoding.items()}
+
+
 def padding_value(tokenizer: Any, name: str) -> int:
     """What fills the end of a shorter row, by input name."""
     if name == "input_ids":

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from optbench import torch_kernels, torch_weights
-from optbench.checkpoint import require_all_weights
+from optbench.checkpoint import require_all_weights, unloadable
 from optbench.components import Artifact, LoadOptions, WaitPolicy
 from optbench.errors import DataError
 
@@ -71,7 +71,7 @@ def load_module(
             **chosen,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise DataError(f"{artifact.directory} cannot be loaded by PyTorch: {error}") from error
+        raise unloadable(artifact.directory, error) from error
     require_all_weights(artifact.directory, options.model_class, loading["missing_keys"])
     module = module.eval().to(device)
     return module if options.quantization is None else options.quantization.transform(module)

@@ -44,7 +44,14 @@ def candidate_name(result: RunResult) -> str:
 
 
 def speed(result: RunResult) -> str:
-    """How much faster or slower, as far as the interval allows to say."""
+    """How much faster or slower, as far as the interval allows to say, and of what."""
+    whole = result.timing is not None and result.timing.scope == "end_to_end"
+    words = speed_of_calls(result)
+    return f"from raw rows to answers {words}" if words and whole else words
+
+
+def speed_of_calls(result: RunResult) -> str:
+    """How much faster or slower the timed calls are."""
     comparison = result.comparison
     if comparison is None:
         return ""

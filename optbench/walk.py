@@ -130,6 +130,7 @@ class SlimEnvironment(msgspec.Struct):
     cores_available: Any = None
     python: Any = None
     versions: dict[str, str | None] = msgspec.field(default_factory=dict)
+    plug_ins: dict[str, str] = msgspec.field(default_factory=dict)
     thread_variables: dict[str, str] = msgspec.field(default_factory=dict)
 
 

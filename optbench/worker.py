@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from optbench.components import Artifact, Backend, Generating, LoadOptions, Priority, Session
+from optbench.end_to_end import EndToEndSession, WholeCalls
 from optbench.errors import WorkerError
 from optbench.measure.counters import ProcessCounters, read_process_counters
 from optbench.measure.samples import Block
@@ -29,7 +30,8 @@ ASLEEP_LIMIT_SECONDS = 0.5
 class Assignment:
     """What a worker is to run: the backend, its artifact, how to load it, and the inputs to time.
 
-    environment: variables that must stand before the runtime is imported.
+    environment: variables that must stand before the runtime is imported. whole_calls: raw rows to time
+    from end to end instead of `feeds`.
     """
 
     backend: Backend
@@ -37,6 +39,13 @@ class Assignment:
     options: LoadOptions
     feeds: Path
     environment: dict[str, str]
+    whole_calls: WholeCalls | None = None
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Modules that its worker needs."""
+        own = () if self.whole_calls is None else self.whole_calls.task.pipeline_imports
+        return (*self.backend.imports, *own)
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,7 @@ class VariantHost:
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
         self._session: Session | None = None
+        self._timed: Session | EndToEndSession | None = None
         self._bound: list[Any] = []
 
     def load(self) -> LoadReport:
@@ -86,7 +96,7 @@ class VariantHost:
         if assignment.options.priority is Priority.raised:
             raise_priority()
         start = time.perf_counter()
-        for module in assignment.backend.imports:
+        for module in assignment.imports:
             importlib.import_module(module)
         imported = time.perf_counter()
         after_import = memory_bytes("VmRSS")
@@ -94,7 +104,7 @@ class VariantHost:
         session = assignment.backend.load(assignment.artifact, assignment.options)
         loaded = time.perf_counter()
         after_load = memory_bytes("VmRSS")
-        self._bound = [session.bind(feed) for feed in load_table(assignment.feeds)]
+        self._bind(session)
         peak_loading = memory_bytes("VmHWM")
         reset = forget_peak_memory()
         self._session = session
@@ -113,8 +123,18 @@ class VariantHost:
             cautions=tuple(self.cautions()),
         )
 
+    def _bind(self, session: Session) -> None:
+        """Make ready what calls are timed on."""
+        whole = self._assignment.whole_calls
+        if whole is None:
+            self._timed = session
+            self._bound = [session.bind(feed) for feed in load_table(self._assignment.feeds)]
+        else:
+            self._timed = EndToEndSession(session, whole.task.pipeline(whole.spec))
+            self._bound = list(whole.batches)
+
     def _call_seconds(self) -> float:
-        session = self._loaded()
+        session = self._called()
         called = time.perf_counter()
         session.forward(self._bound[0])
         session.synchronize()
@@ -136,12 +156,10 @@ class VariantHost:
 
     def time_block(self, first_input: int, settling: int, counted: int) -> Block:
         """Time consecutive calls, the settling ones first; return when the runtime is asleep."""
-        session, bound = self._loaded(), self._bound
+        session, bound = self._called(), self._bound
         forward, synchronize, clock = session.forward, session.synchronize, time.perf_counter_ns
         feeds = [bound[(first_input + n) % len(bound)] for n in range(settling + counted)]
-        generating = session if isinstance(session, Generating) else None
-        if generating is not None:
-            generating.take_first_tokens()
+        take_parts(session)
         stamps: list[int] = []
         record = stamps.append
         started = time.monotonic_ns()
@@ -155,15 +173,17 @@ class VariantHost:
             record(clock() - before)
         cpu = time.process_time_ns() - cpu
         fall_asleep()
-        first_tokens = None if generating is None else generating.take_first_tokens()
-        return Block(stamps, settling, cpu, started, first_token_nanoseconds=first_tokens)
+        first_tokens, model = take_parts(session)
+        return Block(
+            stamps, settling, cpu, started, first_token_nanoseconds=first_tokens, model_nanoseconds=model
+        )
 
     def answer(self, requests: Path, count: int) -> tuple[list[int], list[int]]:
         """Answer `count` requests, a byte each in a named pipe, in their order; then sleep.
 
         Returns the monotonic nanoseconds at which each was started and completed.
         """
-        session, bound = self._loaded(), self._bound
+        session, bound = self._called(), self._bound
         forward, synchronize, clock = session.forward, session.synchronize, time.monotonic_ns
         started: list[int] = []
         completed: list[int] = []
@@ -176,6 +196,7 @@ class VariantHost:
                 synchronize()
                 completed.append(clock())
         fall_asleep()
+        take_parts(session)
         return started, completed
 
     def counters(self) -> ProcessCounters:
@@ -217,10 +238,23 @@ class VariantHost:
         save_table(plan.output(part), outputs)
         return seconds
 
+    def _called(self) -> Session | EndToEndSession:
+        """What is timed: the session, or what is built around it."""
+        if self._timed is None:
+            raise WorkerError("the worker was asked to work before it was told to load")
+        return self._timed
+
     def _loaded(self) -> Session:
         if self._session is None:
             raise WorkerError("the worker was asked to work before it was told to load")
         return self._session
+
+
+def take_parts(session: Session | EndToEndSession) -> tuple[list[int] | None, list[int] | None]:
+    """Nanoseconds to the first token, and of the model, of each call since last asked; null without parts."""
+    if isinstance(session, EndToEndSession):
+        return None, session.take_model_nanoseconds()
+    return (session.take_first_tokens() if isinstance(session, Generating) else None), None
 
 
 def fall_asleep() -> None:

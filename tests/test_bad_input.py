@@ -40,6 +40,7 @@ CONFIG_MISTAKES = [
     (["baseline.threads=0"], ["baseline.threads must be >= 1"]),
     (["batch_sizes=[1,8]"], ["-m sweep=grid", "batch_size="]),
     (["input_lengths=[16]"], ["-m sweep=grid", "input_length="]),
+    (["run.timeout_seconds=0"], ["run.timeout_seconds must be >= 1, got 0"]),
     (["resume=nowhere"], ["resume must be the directory of an earlier sweep, got nowhere"]),
     (["sweep=grid"], ["add -m"]),
     (["-m", "sweep=grid", "batch_sizes=[]"], ["needs its points", "batch_sizes"]),

@@ -2,13 +2,18 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from optbench import __version__
+from optbench import __version__, cli
 from optbench.cli import main
 from optbench.help import GROUPS, meaning
 from optbench.locations import conf_dir
+from optbench.main import ended_early
+from optbench.measure.samples import Block, Placed, Samples
+from optbench.session import Session
+from optbench.storage import write_samples
 
 HEAVY = ("torch", "transformers", "onnxruntime", "datasets", "optimum", "sklearn", "pandas", "optuna")
 HEAVY_BEFORE_A_RUN = (*HEAVY, "scipy")
@@ -31,6 +36,40 @@ def test_heavy_libraries_are_not_imported_before_a_run(arguments, code, tmp_path
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == code, done.stderr
     assert "loaded:\n" in done.stderr
+
+
+def test_a_plan_imports_nothing_that_runs_models(tmp_path, private_cache):
+    script = PROBE.format(arguments=["--plan"], heavy=HEAVY)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "loaded:\n" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_of_results_need_no_heavy_library(tmp_path, made_run, write_run):
+    for number in range(10):
+        write_run(tmp_path / "all" / str(number), made_run(batch=number + 1), [f"batch_size={number + 1}"])
+    samples = Samples([Placed(0, 0, 0, "baseline", Block([80, 70], 1, 60, 2000))], [(0, 0, 555)])
+    write_samples(tmp_path / "all" / "0", samples)
+    for arguments in (["aggregate", "all"], ["compare", "all", "all"], ["report", "all/0"], ["--version"]):
+        script = PROBE.format(arguments=arguments, heavy=(*HEAVY, "hydra", "IPython"))
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.endswith("loaded:\n"), (arguments, done.stderr)
+
+
+def test_importing_the_package_costs_nothing_and_its_api_needs_no_heavy_library():
+    script = (
+        "import sys, optbench; before = {name.partition('.')[0] for name in sys.modules}; "
+        "light = not before & {'hydra', 'omegaconf', 'numpy', 'msgspec', 'rich'}; "
+        "optbench.compose('batch_size=2'); "
+        f"heavy = [name for name in {(*HEAVY, 'scipy')!r} if name in sys.modules]; "
+        "sys.exit(0 if light and not heavy else f'{before} {heavy}')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_reading_and_showing_results_needs_no_heavy_library():
@@ -107,3 +146,39 @@ def test_every_shipped_option_composes(file, capfd):
     if group == "cluster" and "needs a package that is not installed" in (told := capfd.readouterr().err):
         pytest.skip(told.splitlines()[-1].strip())
     assert code == 0 or multirun
+
+
+def test_ctrl_c_before_anything_has_begun_is_one_word(monkeypatch, capsys):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        cli.console()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "optbench: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            OSError(28, "No space left on device", "sweep/3/.hydra"),
+            "sweep/3/.hydra cannot be written or read",
+        ),
+        (
+            RuntimeError("a worker of the launcher died\nand more"),
+            "RuntimeError: a worker of the launcher died;",
+        ),
+        (RuntimeError(), "RuntimeError: ;"),
+    ],
+)
+def test_a_sweep_that_ends_early_says_why_and_how_to_go_on(monkeypatch, capsys, error, words):
+    monkeypatch.setattr(Session, "directory", Path("sweep"))
+    monkeypatch.setattr(Session, "exit_code", 0)
+    assert ended_early(error) == 3
+    told = capsys.readouterr().err
+    assert words in told
+    assert "resume=sweep" in told
+    monkeypatch.setattr(Session, "exit_code", 130)
+    assert ended_early(error) == 130

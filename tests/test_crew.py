@@ -196,3 +196,28 @@ def test_real_workers_are_separate_processes_that_end_when_closed(assignments, t
     for worker in workers:
         with pytest.raises(ProcessLookupError):
             os.kill(worker.child.pid, 0)
+
+
+def test_the_process_that_owns_the_rows_is_kept_while_the_same_is_asked_for(tmp_path):
+    class Reader:
+        def __init__(self, log):
+            self.log, self.ended = log, False
+
+        def has_ended(self):
+            return self.ended
+
+        def close(self):
+            self.ended = True
+
+    templates = Templates(tmp_path / "log")
+    first = templates.reader("a", Reader)
+    assert first.log == tmp_path / "log"
+    assert templates.reader("a", Reader) is first
+    second = templates.reader("b", Reader)
+    assert first.ended
+    second.ended = True
+    third = templates.reader("b", Reader)
+    assert third is not second
+    templates.close()
+    templates.close()
+    assert third.ended

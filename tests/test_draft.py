@@ -1,17 +1,21 @@
 """The growing result: saved at every stage, honest about how it ended."""
 
+import errno
 import json
 import logging
+import os
+import tempfile
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 
 from optbench import draft as draft_module
 from optbench.backends.fake import Fake
 from optbench.backends.onnxruntime import OnnxRuntime
-from optbench.config import BaselineConfig, MeasureConfig, QualityConfig, RunConfig
+from optbench.config import BaselineConfig, MeasureConfig, QualityConfig, RunConfig, RunLimits
 from optbench.datasets.labelled import LabelledDataset
-from optbench.draft import Draft, hash_of, now, plain_config
+from optbench.draft import Draft, config_hash, hash_of, now, plain_config, refused
 from optbench.errors import ConfigError, DataError, Unsupported, WorkerError
 from optbench.graphs.session import SessionGraph
 from optbench.models.pretrained import PretrainedModel
@@ -108,6 +112,35 @@ def test_a_disk_that_refuses_is_named(draft):
     draft.directory = draft.directory / "gone"
     with pytest.raises(WorkerError, match=r"gone/result\.json cannot be written"):
         draft.save()
+
+
+def test_a_result_that_its_directory_does_not_take_lies_elsewhere(draft, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    draft.directory = draft.directory / "gone"
+    with pytest.raises(WorkerError, match=r"No such file or directory$"):
+        draft.finish()
+    draft.update(status="ok", variants={"baseline": VariantResult("fake", "none", "default", 2)})
+    with pytest.raises(WorkerError, match=r"; what was measured lies in .*result\.json$") as caught:
+        draft.finish()
+    kept = Path(str(caught.value).rpartition(" lies in ")[2])
+    assert read_result(kept).variants == draft.result.variants
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(WorkerError, match=r"No such file or directory$"):
+        draft.finish()
+
+
+def test_a_full_disk_is_told_with_what_to_do():
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert "free space there, or write elsewhere with hydra.run.dir=DIR" in refused("out", full)
+    assert refused("out", OSError("odd")) == "out cannot be written or read: odd"
+
+
+def test_limits_do_not_tell_points_apart_and_everything_else_does():
+    plain = config_hash(config())
+    assert config_hash(config(run=RunLimits(timeout_seconds=5.0))) == plain
+    assert config_hash(config(measure=MeasureConfig(timeout_seconds=5.0))) == plain
+    assert config_hash(config(resume=".", batch_sizes=[1])) == plain
+    assert config_hash(config(measure=MeasureConfig(budget_seconds=5.0))) != plain
 
 
 def test_the_config_is_kept_as_resolved_with_the_names_of_its_parts(draft):

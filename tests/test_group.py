@@ -51,6 +51,13 @@ def test_first_tokens_are_joined_in_the_order_of_the_calls():
     assert joined([Block([5, 6], 1, 1, 0)]).first_token_nanoseconds is None
 
 
+def test_times_of_the_model_are_joined_likewise():
+    one = Block([50, 10, 10], 1, 18, 1000, model_nanoseconds=[40, 8, 9])
+    two = Block([20, 30, 30], 1, 55, 1020, model_nanoseconds=[10, 25, 26])
+    assert joined([one, two]).model_nanoseconds == [40, 10, 8, 9, 25, 26]
+    assert joined([one, two]).first_token_nanoseconds is None
+
+
 def test_all_processes_are_asked_before_the_first_answer_is_awaited():
     order = []
 

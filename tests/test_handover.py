@@ -385,7 +385,8 @@ def test_runs_without_an_answer_or_a_variant_are_refused(run, result, tmp_path):
         ),
         (["optbench", "model.path=a b;rm\n-rf"], None, "optbench 'model.path=a b;rm -rf'"),
         (["optbench", "-m", "a=1,2"], None, "optbench -m a=1,2"),
-        ([], None, "optbench"),
+        (["optbench"], None, "optbench"),
+        ([], None, ""),
     ],
 )
 def test_the_command_that_measures_again(command, overrides, line):

@@ -253,6 +253,13 @@ def test_a_missing_value_is_named_with_how_to_set_it():
         to_config(config)
 
 
+def test_all_missing_values_are_named_at_once():
+    config = OmegaConf.create({"model": {"path": "???"}, "dataset": {"path": "???", "name": "x"}})
+    with pytest.raises(ConfigError) as caught:
+        to_config(config)
+    assert [problem.split()[0] for problem in caught.value.problems] == ["dataset.path", "model.path"]
+
+
 def test_an_interpolation_to_nowhere_is_named_with_its_key():
     with pytest.raises(ConfigError, match=r"^model: ") as caught:
         to_config(OmegaConf.create({"model": "${nowhere}"}))

@@ -104,3 +104,27 @@ def test_hub_options_on_local_data_are_problems(tmp_path):
     dataset = LabelledDataset(path=str(tmp_path / "rows.csv"), name="sst2", revision="main", eval_split="")
     assert len(dataset.problems()) == 3
     assert LabelledDataset(path="glue", name="sst2").problems() == []
+
+
+@pytest.mark.parametrize(
+    ("suffix", "count"), [(".csv", 2), (".tsv", 2), (".json", None), (".jsonl", 2), (".parquet", 2)]
+)
+def test_rows_are_counted_without_loading_where_a_file_tells(rows, tmp_path, suffix, count):
+    path = write(rows, tmp_path / f"rows{suffix}")
+    assert LabelledDataset(path=str(path)).rows_known("test") == count
+    named = LabelledDataset(path=str(tmp_path), files={"test": path.name})
+    assert named.rows_known("test") == count
+    assert named.rows_known("train") is None
+
+
+def test_rows_of_a_hub_of_a_directory_and_of_damaged_or_large_files_are_not_counted(tmp_path, monkeypatch):
+    assert LabelledDataset(path="somebody/rows").rows_known("test") is None
+    assert LabelledDataset(path=str(tmp_path)).rows_known("test") is None
+    (tmp_path / "rows.parquet").write_bytes(b"no table")
+    (tmp_path / "rows.csv").write_text("text\ngood\n\n")
+    assert LabelledDataset(path=str(tmp_path / "rows.parquet")).rows_known("test") is None
+    assert LabelledDataset(path=str(tmp_path / "rows.csv")).rows_known("test") == 1
+    monkeypatch.setattr("optbench.datasets.labelled.LARGEST_COUNTED_BYTES", 3)
+    assert LabelledDataset(path=str(tmp_path / "rows.csv")).rows_known("test") is None
+    with pytest.raises(DataError, match="found nothing there"):
+        LabelledDataset(path="./nowhere.csv").rows_known("test")

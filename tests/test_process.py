@@ -8,7 +8,7 @@ import time
 import pytest
 
 from optbench.errors import DataError, MissingExtra, WorkerError
-from optbench.process import Template, describe_exit, start
+from optbench.process import Child, Template, describe_exit, start
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks and signals as on Linux")
 
@@ -38,6 +38,10 @@ class Echo:
         os._exit(7)
 
     def hang(self):
+        signal.pause()
+
+    def fall_silent(self):
+        os.closerange(3, 100)
         signal.pause()
 
 
@@ -93,6 +97,14 @@ def test_an_unforeseen_error_becomes_a_worker_error_with_its_traceback(child):
 def test_a_killed_child_is_reported_with_its_signal(child, number, words):
     with pytest.raises(WorkerError, match=f"was ended by {signal.Signals(number).name}.*{words}"):
         child.call("die", number)
+
+
+def test_a_child_that_falls_silent_and_stays_is_ended(child):
+    with pytest.raises(WorkerError, match="closed its connection without ending"):
+        child.call("fall_silent")
+    with pytest.raises(ProcessLookupError):
+        os.kill(child.pid, 0)
+    assert child not in Child.living
 
 
 def test_a_child_that_leaves_is_reported_with_its_exit_code(child):

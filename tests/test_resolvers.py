@@ -3,8 +3,9 @@
 import pytest
 from omegaconf import OmegaConf
 
+from optbench import resolvers as resolvers_module
 from optbench.locations import PACKAGE
-from optbench.resolvers import axis, register_resolvers
+from optbench.resolvers import axis, options, register_resolvers, thread_counts
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +56,21 @@ def test_an_axis_outside_of_hydra_holds_its_list():
     root = OmegaConf.create({"sizes": [1, 2]})
     assert axis("batch_size", root.sizes, _root_=root) == "1,2"
     assert axis("batch_size", [3], _root_=root) == "3"
+
+
+def test_the_options_of_a_group_are_its_shipped_files():
+    assert options("sweep") == ["grid", "none"]
+    assert options("nowhere") == []
+    assert axis_of("${axis:recipe,${options:sweep}}") == "grid,none"
+
+
+@pytest.mark.parametrize(
+    ("cores", "counts"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (16, [1, 2, 4, 8, 16])]
+)
+def test_thread_counts_double_up_to_all_cores(cores, counts, monkeypatch):
+    monkeypatch.setattr(resolvers_module, "available_cores", lambda: cores)
+    assert thread_counts() == counts
+    assert axis_of("${axis:threads,${thread_counts:}}") == ",".join(map(str, counts))
 
 
 def test_registering_again_is_safe():

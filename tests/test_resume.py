@@ -13,7 +13,13 @@ from optbench.history import content_hash
 from optbench.objectives import objective
 from optbench.records import Failure, read_result, replace, write_result
 
-NOW = {"machine": "m1", "python": "CPython 3", "versions": {"torch": "2.0"}, "thread_variables": {}}
+NOW = {
+    "machine": "m1",
+    "python": "CPython 3",
+    "versions": {"torch": "2.0"},
+    "plug_ins": {"their-runtime": "1.0"},
+    "thread_variables": {},
+}
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ def sweep(tmp_path, made_run, write_run, monkeypatch):
         variants={"candidate": SimpleNamespace(artifact=None)},
     )
     monkeypatch.setattr(resume, "config_hash", lambda config: "same")
-    monkeypatch.setattr(resume, "capture", lambda directory: NOW)
+    monkeypatch.setattr(resume, "environment_of", lambda config: NOW)
     resume.finished.cache_clear()
     return SimpleNamespace(config=config, directory=directory, run=run, model=model)
 
@@ -55,6 +61,7 @@ def test_without_resume_nothing_is_looked_for(sweep):
         {"optbench_version": "0.0.1"},
         {"environment": {**NOW, "machine": "m2"}},
         {"environment": {**NOW, "versions": {"torch": "2.1"}}},
+        {"environment": {**NOW, "plug_ins": {"their-runtime": "1.1"}}},
         {"environment": {**NOW, "thread_variables": {"OMP_NUM_THREADS": "1"}}},
         {"status": "failed", "failure": Failure("WorkerError", "timing", "it died")},
     ],
@@ -89,6 +96,15 @@ def test_taking_over_copies_result_and_raw_values_and_says_so(sweep, tmp_path):
     assert (place / "samples.parquet").read_bytes() == b"raw"
     files = [directory / "result.json" for directory in (source, place)]
     assert content_hash(files[0].read_bytes()) == content_hash(files[1].read_bytes())
+
+
+def test_links_in_an_earlier_sweep_are_not_followed(sweep, tmp_path):
+    (tmp_path / "secret").write_text("mine")
+    (sweep.directory / "0" / "blocks.parquet").symlink_to(tmp_path / "secret")
+    place = tmp_path / "new"
+    place.mkdir()
+    resume.take_over(sweep.directory / "0", place)
+    assert sorted(path.name for path in place.iterdir()) == ["result.json", "samples.parquet"]
 
 
 def test_a_task_takes_over_and_a_damaged_result_is_measured(sweep, tmp_path, capsys):

@@ -14,10 +14,10 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from optbench import crew
+from optbench import crew, run
 from optbench.cli import main
 from optbench.errors import WorkerError
-from optbench.process import Template
+from optbench.process import Template, start
 from optbench.records import KernelReport, read_result
 from optbench.run import kernels_or_reason
 
@@ -189,10 +189,16 @@ def test_without_a_cold_start_there_is_no_memory_and_all_the_rest(place, fake):
 def test_the_points_of_a_sweep_share_their_templates(place, fake, monkeypatch):
     made = []
     monkeypatch.setattr(crew, "Template", lambda *args: made.append(Template(*args)) or made[-1])
+    readers = []
+    monkeypatch.setattr(run, "start", lambda *args, **kw: readers.append(start(*args, **kw)) or readers[-1])
     sweep = ["-m", *fake[:-4], *SHORT, "hydra.sweep.dir=sweep", "batch_size=1,2"]
     assert main(sweep) == 0
-    assert len(made) == 1
+    assert len(made) == len(readers) == 1
     assert made[0].has_ended()
+    assert readers[0].has_ended()
+    first, second = (read_result(place / "sweep" / name) for name in ("0", "1"))
+    assert first.dataset == second.dataset
+    assert first.quality.metrics == second.quality.metrics
 
 
 @pytest.mark.slow

@@ -1,5 +1,8 @@
 """samples.parquet and blocks.parquet: every call and every block, read back with pyarrow alone."""
 
+import subprocess
+import sys
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -90,6 +93,14 @@ def test_calls_that_generate_keep_the_time_of_their_first_token(tmp_path):
     assert table.schema.field("first_token_nanoseconds").type == pa.int64()
 
 
+def test_calls_from_raw_rows_to_answers_keep_the_time_of_their_model(tmp_path):
+    block = Block([90, 20], 1, 45, 1000, model_nanoseconds=[80, 15])
+    write_samples(tmp_path, Samples([Placed(0, 0, 0, "candidate", block)]))
+    table = pq.read_table(tmp_path / SAMPLES_FILE)
+    assert table.column_names == [*storage.SAMPLE_COLUMNS, "model_nanoseconds"]
+    assert table["model_nanoseconds"].to_pylist() == [80, 15]
+
+
 def test_an_interrupted_write_leaves_the_old_files(tmp_path, written, monkeypatch):
     def interrupted(table, where):
         where.write_bytes(b"half")
@@ -101,3 +112,34 @@ def test_an_interrupted_write_leaves_the_old_files(tmp_path, written, monkeypatc
     monkeypatch.undo()
     assert pq.read_table(tmp_path / SAMPLES_FILE).equals(written[SAMPLES_FILE])
     assert pq.read_table(tmp_path / BLOCKS_FILE).equals(written[BLOCKS_FILE])
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("int32", [1, -2, 3]),
+        ("int64", [2**62, None, -(2**62), None]),
+        ("float64", [0.1, None, -1e300]),
+        ("string", ["baseline", "", None, "größer ✓", "x" * 1000]),
+        ("bool_", [True, False, None, True, True, False, True, True, False, True]),
+        ("int64", []),
+        ("string", [None]),
+    ],
+    ids=str,
+)
+def test_columns_equal_those_that_pyarrow_makes(kind, values):
+    made = storage.column_of(values, kind)
+    made.validate(full=True)
+    assert made.equals(pa.array(values, getattr(pa, kind)()))
+    assert made.null_count == sum(value is None for value in values)
+
+
+def test_writing_samples_leaves_pandas_alone(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from optbench.storage import SAMPLE_COLUMNS, write_table; "
+        "values = {'variant': 'baseline', 'settling': True}; "
+        "columns = {name: [values.get(name, 1)] for name in SAMPLE_COLUMNS}; "
+        "write_table(Path('samples.parquet'), columns, SAMPLE_COLUMNS); "
+        "sys.exit('pandas' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)

@@ -356,6 +356,16 @@ def test_a_failure_goes_to_stderr_with_its_details_if_asked(terminal, tmp_path, 
     assert ("Traceback: x" in captured.err) is details
 
 
+def test_a_failure_names_the_log_if_anything_stands_in_it(terminal, tmp_path, capsys):
+    log = tmp_path / "optbench.log"
+    log.write_text("")
+    terminal().finish(FAILED, tmp_path / "r.json")
+    assert "said" not in capsys.readouterr().err
+    log.write_text("bad news")
+    terminal().finish(FAILED, tmp_path / "r.json")
+    assert f"What its processes said: {log}" in capsys.readouterr().err
+
+
 def test_stages_are_told_once_they_are_over_where_stderr_is_a_pipe(terminal, capsys):
     made = terminal()
     with made.stage("reading the rows"):

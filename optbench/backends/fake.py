@@ -34,7 +34,9 @@ SHAPES = ("constant", "lognormal", "ar1", "drifting", "bimodal")
 class Fake(Backend):
     """Calls that last as long as a seeded distribution says; answers that depend on the input alone.
 
-    call_seconds, shape, cv, offset_sd: see optbench.measure.fake.FakeRuntime.
+    call_seconds: mean time of a call. shape: of their distribution: constant, lognormal, ar1 (each like the
+    one before), drifting (slower and slower) or bimodal. cv: their coefficient of variation.
+    offset_sd: sd of the log of a factor that every process draws once and keeps.
     sleep: sleep instead of keeping the core busy.
     first_token_share: of the time of a call that generates tokens, until the first one is there.
     seed: with the process number it decides the draws; two fakes with different seeds differ.

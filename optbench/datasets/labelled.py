@@ -20,6 +20,10 @@ LOADERS = {
     ".arrow": "arrow",
 }
 
+HEADER_LINES = {".jsonl": 0, ".csv": 1, ".tsv": 1}
+LARGEST_COUNTED_BYTES = 1_000_000_000
+"""Lines of a file up to this size are counted in about a second."""
+
 
 @register("dataset", "labelled")
 @dataclass
@@ -28,7 +32,7 @@ class LabelledDataset(Dataset):
 
     path: a csv, tsv, json, jsonl, parquet or arrow file; a directory of such files or one that
         `save_to_disk` wrote; or a hub name.
-    name: the configuration of a hub dataset, such as 'sst2' of 'glue'.
+    name: the configuration of a hub dataset, such as 'sst2' of 'glue'. revision: its branch, tag or commit.
     files: split name to file, for data that lies in several files; relative to `path`.
     """
 
@@ -53,6 +57,16 @@ class LabelledDataset(Dataset):
             raise self._without_rows(split)
         self._require_unicode(rows)
         return rows
+
+    def rows_known(self, split: str) -> int | None:
+        """Rows of a local file of lines or Parquet. Raises DataError where a local path holds nothing."""
+        path = Path(self.path).expanduser()
+        if not path.exists():
+            if looks_like_path(self.path):
+                raise self._nothing_there()
+            return None
+        file = path / self.files[split] if self.files and split in self.files else path
+        return rows_in(file) if file.is_file() else None
 
     def sample(self, split: str, count: int, seed: int) -> tuple[Any, int]:
         """`count` seeded rows of `split`, read once from its beginning to its end. Raises DataError."""
@@ -86,11 +100,14 @@ class LabelledDataset(Dataset):
         if path.exists():
             return self._open_local(path, split, streaming)
         if looks_like_path(self.path):
-            raise DataError(
-                f"dataset.path={self.path} must be a file, a directory or a hub name, found nothing "
-                "there; check the spelling"
-            )
+            raise self._nothing_there()
         return self._open_hub(split, streaming)
+
+    def _nothing_there(self) -> DataError:
+        return DataError(
+            f"dataset.path={self.path} must be a file, a directory or a hub name, found nothing "
+            "there; check the spelling"
+        )
 
     def _without_rows(self, split: str) -> DataError:
         return DataError(f"dataset.path={self.path} split {split!r} has no rows; one is required")
@@ -163,6 +180,26 @@ class LabelledDataset(Dataset):
                 f"dataset.path={self.path} name={self.name} split={split} cannot be loaded from the "
                 f"hub: {reason}"
             ) from error
+
+
+def rows_in(file: Path) -> int | None:
+    """Rows of a JSON Lines, csv or Parquet file; null for other files and for those that take long to count.
+
+    Lines are counted, so a csv file with line breaks inside of its cells seems to have more.
+    """
+    if file.suffix == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return int(pq.read_metadata(file).num_rows)
+        except (pa.ArrowInvalid, OSError):
+            return None
+    if file.suffix not in HEADER_LINES or file.stat().st_size > LARGEST_COUNTED_BYTES:
+        return None
+    with file.open("rb") as stream:
+        lines = sum(1 for line in stream if line.strip())
+    return max(0, lines - HEADER_LINES[file.suffix])
 
 
 def pick_split(loaded: Any, split: str, path: str) -> Any:

@@ -12,7 +12,10 @@ LEVELS = ("default", "none", "basic", "extended", "all")
 @register("graph", "session")
 @dataclass
 class SessionGraph(Graph):
-    """The runtime's own level: 'default' is whatever it does when nothing is said."""
+    """The runtime's own level.
+
+    level: none, basic, extended or all; default is whatever the runtime does when nothing is said.
+    """
 
     level: str = "default"
 

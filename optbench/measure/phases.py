@@ -1,4 +1,4 @@
-"""Times of the phases of calls that generate tokens: to the first token, and of each one after it.
+"""Times of the parts of calls: to the first token and of each one after it; the model in a whole answer.
 
 The time per output token of a call is (its wall time - its time to the first token) / (new tokens - 1).
 Replicates are the unit here as everywhere (`optbench.measure.statistics`).
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from optbench.measure.samples import Samples
 from optbench.measure.statistics import pooled_facts, ratio_estimate, throughput
-from optbench.records import Estimate, Generation, Interval, PhaseLatency
+from optbench.records import EndToEnd, Estimate, Generation, Interval, PhaseLatency
 
 Seconds = NDArray[np.float64]
 
@@ -42,6 +42,23 @@ def generation(samples: Samples, variant: str, batch_size: int, new_tokens: int 
         per_output_token=phase([seconds / steps for seconds in rest.values()]) if steps else None,
         output_tokens_per_second=scaled(rate, new_tokens),
     )
+
+
+def end_to_end(samples: Samples, variant: str) -> EndToEnd | None:
+    """What the counted calls of `variant` are made of; null where a call is the model alone."""
+    model = samples.model_seconds(variant)
+    if not model:
+        return None
+    whole = {number: samples.counted_seconds(variant, number) for number in model}
+    around = [np.maximum(whole[number] - seconds, 0.0) for number, seconds in model.items()]
+    total = sum(float(seconds.sum()) for seconds in whole.values())
+    share = sum(float(seconds.sum()) for seconds in model.values()) / total if total else 0.0
+    return EndToEnd(phase(list(model.values())), phase(around), share)
+
+
+def model_speedup(samples: Samples, baseline: str, candidate: str) -> Estimate | None:
+    """How much faster the candidate's model is within whole answers; null where calls are the model alone."""
+    return speedup(samples.model_seconds(baseline), samples.model_seconds(candidate))
 
 
 def speedups(samples: Samples, baseline: str, candidate: str, new_tokens: int | None) -> Speedups:

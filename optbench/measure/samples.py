@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,8 @@ class Block:
     started_nanoseconds: monotonic clock at the start of the first call. elapsed_nanoseconds: wall clock
     of the counted calls where several processes made them at the same time; null where one made them
     one after the other, so that it is their sum. first_token_nanoseconds: from the start of each call to
-    its first token, in call order; null where a call is one forward pass.
+    its first token, in call order; null where a call is one forward pass. model_nanoseconds: of the model
+    in each call from raw rows to answers; null where a call is the model alone.
     """
 
     nanoseconds: Sequence[int]
@@ -27,6 +28,7 @@ class Block:
     started_nanoseconds: int
     elapsed_nanoseconds: int | None = None
     first_token_nanoseconds: Sequence[int] | None = None
+    model_nanoseconds: Sequence[int] | None = None
 
     @property
     def counted_calls(self) -> int:
@@ -106,11 +108,23 @@ class Samples:
 
         Empty where calls are single forward passes.
         """
+        return self._parts(variant, lambda block: block.first_token_nanoseconds)
+
+    def model_seconds(self, variant: str) -> dict[int, NDArray[np.float64]]:
+        """Seconds of the model in the counted calls of `variant` [calls], by replicate.
+
+        Empty where calls are the model alone.
+        """
+        return self._parts(variant, lambda block: block.model_nanoseconds)
+
+    def _parts(
+        self, variant: str, part: Callable[[Block], Sequence[int] | None]
+    ) -> dict[int, NDArray[np.float64]]:
         groups: dict[int, list[int]] = {}
         for placed in self.blocks:
-            block = placed.block
-            if placed.variant == variant and block.first_token_nanoseconds is not None:
-                counted = block.first_token_nanoseconds[block.settling :]
+            nanoseconds = part(placed.block)
+            if placed.variant == variant and nanoseconds is not None:
+                counted = nanoseconds[placed.block.settling :]
                 groups.setdefault(placed.replicate, []).extend(counted)
         return {number: np.asarray(groups[number], np.float64) / 1e9 for number in sorted(groups)}
 

@@ -19,7 +19,6 @@ class PretrainedModel(Model):
     """A checkpoint as `save_pretrained` writes it.
 
     path: a directory, or a hub name such as 'distilbert-base-uncased-finetuned-sst-2-english'.
-    trust_remote_code: see `Model`; a checkpoint that brings Python code is refused without it.
     revision: branch, tag or commit on the hub.
     hint: how to obtain the directory, shown when it is missing.
     """

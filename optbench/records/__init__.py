@@ -40,6 +40,7 @@ from optbench.records.speed import (
     Capacity,
     ColdStart,
     Comparison,
+    EndToEnd,
     Generation,
     Grade,
     KernelReport,
@@ -55,6 +56,7 @@ from optbench.records.speed import (
     Trust,
     VariantResult,
 )
+from optbench.records.tracking import TrackedRun
 from optbench.records.values import (
     Estimate,
     Interval,
@@ -77,6 +79,7 @@ __all__ = [
     "DatasetRecord",
     "Decision",
     "Drift",
+    "EndToEnd",
     "Estimate",
     "Failure",
     "GateResult",
@@ -108,6 +111,7 @@ __all__ = [
     "SweepPlan",
     "Throughput",
     "TimingRecord",
+    "TrackedRun",
     "Trust",
     "TuneResult",
     "TunedPoint",

@@ -11,6 +11,7 @@ import msgspec
 from optbench.errors import ResultError
 from optbench.records.answers import DatasetRecord, QualityResult
 from optbench.records.speed import Comparison, ServerResult, TimingRecord, Trust, VariantResult
+from optbench.records.tracking import TrackedRun
 from optbench.records.values import Interval, Record
 
 SCHEMA_VERSION = 1
@@ -50,7 +51,7 @@ class Failure(Record, frozen=True):
 
 
 class RunResult(Record, frozen=True, kw_only=True):
-    """One run, whole or as far as it came."""
+    """One run, whole or as far as it came. tracked: where it was logged besides this file."""
 
     schema_version: int = SCHEMA_VERSION
     optbench_version: str
@@ -72,6 +73,7 @@ class RunResult(Record, frozen=True, kw_only=True):
     verdict: Verdict | None = None
     stage_seconds: dict[str, float] = msgspec.field(default_factory=dict)
     notes: list[str] = msgspec.field(default_factory=list)
+    tracked: list[TrackedRun] = msgspec.field(default_factory=list)
 
     @property
     def comparison(self) -> Comparison | None:

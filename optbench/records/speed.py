@@ -57,6 +57,18 @@ class Generation(Record, frozen=True):
     output_tokens_per_second: Estimate
 
 
+class EndToEnd(Record, frozen=True):
+    """What calls from raw rows to answers are made of.
+
+    model: its forward alone. processing: the rest, which encodes rows and makes answers of outputs.
+    model_share: of the time of all counted calls.
+    """
+
+    model: PhaseLatency
+    processing: PhaseLatency
+    model_share: float
+
+
 class Preparation(Record, frozen=True):
     """Seconds spent making the artifact, each step apart; null where the step was not needed."""
 
@@ -133,6 +145,7 @@ class VariantResult(Record, frozen=True):
     kernels: KernelReport | None = None
     generation: Generation | None = None
     label: str = ""
+    end_to_end: EndToEnd | None = None
 
     @property
     def size_bytes(self) -> int | None:
@@ -146,7 +159,7 @@ class VariantResult(Record, frozen=True):
 
 
 class TimingRecord(Record, frozen=True):
-    """How the timing was done, and why it ended when it did."""
+    """How the timing was done, and why it ended when it did. scope: model, or end_to_end."""
 
     scenario: str
     processes: int
@@ -162,6 +175,7 @@ class TimingRecord(Record, frozen=True):
     measuring_seconds: float
     starting_seconds: float
     new_tokens: int | None = None
+    scope: str = "model"
 
 
 class Comparison(Record, frozen=True):
@@ -169,7 +183,8 @@ class Comparison(Record, frozen=True):
 
     noise_floor: relative difference that an earlier comparison of a variant with itself showed on this
     machine; a speed-up within it is no difference shown. first_token_speedup,
-    per_output_token_speedup: of the phases of calls that generate tokens.
+    per_output_token_speedup: of the phases of calls that generate tokens. model_speedup: of the model
+    within calls from raw rows to answers.
     """
 
     speedup: Estimate
@@ -181,6 +196,7 @@ class Comparison(Record, frozen=True):
     replicate_cpu_log_ratios: list[float] = msgspec.field(default_factory=list)
     first_token_speedup: Estimate | None = None
     per_output_token_speedup: Estimate | None = None
+    model_speedup: Estimate | None = None
 
 
 class LoadPoint(Record, frozen=True):

@@ -172,7 +172,8 @@ def section(about: About) -> str:
     parts += ["### How it was made", made(about)]
     if loading := how_to_load(about):
         parts += ["### How to load it", loading]
-    parts += ["### How to measure it again", fenced(about.command, "bash"), END]
+    again = ["### How to measure it again", fenced(about.command, "bash")] if about.command else []
+    parts += [*again, END]
     return "\n\n".join(parts)
 
 
@@ -187,6 +188,7 @@ def conditions(result: RunResult) -> str:
     ]
     if timing is not None:
         length = "" if timing.input_length is None else f" x {timing.input_length} tokens"
+        length += " from raw rows to answers" if timing.scope == "end_to_end" else ""
         where.insert(0, f"batch {timing.batch_size}{length}")
         where.append(f"{timing.replicates} replicate{'' if timing.replicates == 1 else 's'}")
     where.append(f"optbench {result.optbench_version}, {result.started_at}")

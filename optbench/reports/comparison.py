@@ -10,7 +10,7 @@ from rich.console import Console
 
 from optbench.records.comparison import ComparedPoint, Difference, Judgement, Measure, RunComparison
 from optbench.records.values import Estimate
-from optbench.reports.plain import one_line, rich_table
+from optbench.reports.plain import markdown, markdown_table, one_line, rich_table
 from optbench.reports.points import ratio_with_interval, wide_enough
 from optbench.reports.terminal import console, say
 from optbench.units import (
@@ -140,6 +140,25 @@ def as_text(comparison: RunComparison) -> bytes:
     text = io.StringIO()
     show(comparison, console(text))
     return text.getvalue().encode()
+
+
+def to_markdown(comparison: RunComparison) -> str:
+    """The same as Markdown."""
+    head, rows = rows_of(comparison)
+    lines = [
+        *difference_lines("not alike, so read with care", comparison.environment),
+        *difference_lines("differs on purpose", comparison.config),
+        *(f"{point.name}: {point.status}: {point.reason}" for point in comparison.points if point.reason),
+        *comparison.notes,
+        *(judgement_line(point, judged) for point in comparison.points for judged in point.judgements),
+    ]
+    parts = [
+        f"### optbench: {markdown(f'{comparison.b} over {comparison.a}')}",
+        markdown_table(head, rows, 1),
+    ]
+    if lines:
+        parts.append("\n".join(f"- {markdown(line)}" for line in lines))
+    return "\n\n".join(parts) + "\n"
 
 
 def to_junit(comparison: RunComparison) -> bytes:

@@ -32,10 +32,14 @@ def markdown(text: object) -> str:
 
 def fenced(text: str, language: str = "") -> str:
     """A code block that nothing in `text` can close; lines stay, other control characters go."""
-    lines = [clean(line) for line in text.split("\n")]
     runs = re.findall(r"`{3,}", text)
     fence = "`" * (max(map(len, runs), default=2) + 1)
-    return f"{fence}{language}\n" + "\n".join(lines) + f"\n{fence}"
+    return f"{fence}{language}\n" + lines(text) + f"\n{fence}"
+
+
+def lines(text: str) -> str:
+    """The text with its lines, and nothing in them that cannot be seen: nothing that steers a terminal."""
+    return "\n".join(map(clean, text.split("\n")))
 
 
 def clean(line: str) -> str:

@@ -14,6 +14,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from optbench.locations import LOG_FILE
 from optbench.records import (
     Capacity,
     ColdStart,
@@ -27,7 +28,9 @@ from optbench.records import (
     Trust,
     VariantResult,
 )
+from optbench.reports.escape import lines
 from optbench.reports.margins import margin_lines
+from optbench.reports.parts import end_to_end_rows
 from optbench.units import (
     MISSING_TEXT,
     format_bytes,
@@ -101,6 +104,8 @@ class Terminal:
         if result.failure is not None:
             say(self._err, f"optbench: {result.status}: {result.failure.message}", "bold")
             say(self._err, f"What is known until then: {result_file}")
+            if is_filled(result_file.with_name(LOG_FILE)):
+                say(self._err, f"What its processes said: {result_file.with_name(LOG_FILE)}")
             if self._level is Verbosity.verbose and result.failure.details:
                 say(self._err, result.failure.details)
             return
@@ -120,9 +125,14 @@ class Terminal:
         say(self._out, f"Result: {result_file}")
 
 
+def is_filled(file: Path) -> bool:
+    """Whether a file is there and holds anything."""
+    return file.is_file() and file.stat().st_size > 0
+
+
 def say(where: Console, text: str, style: str | None = None) -> None:
-    """One line of plain text, never wrapped, never taken for markup."""
-    where.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+    """Plain text, never wrapped, never taken for markup; a result of unknown origin may steer no terminal."""
+    where.print(lines(text), style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def console(stream: object) -> Console:
@@ -141,6 +151,7 @@ def result_table(result: RunResult) -> Table:
     if timing is not None:
         length = "" if timing.input_length is None else f" x {timing.input_length} tokens"
         length += "" if timing.new_tokens is None else f" + {timing.new_tokens} new"
+        length += ", from raw rows to answers" if timing.scope == "end_to_end" else ""
         shape = f"batch {timing.batch_size}{length}, "
     if timing is not None and timing.processes > 1:
         shape += f"{timing.processes} processes of "
@@ -154,11 +165,11 @@ def result_table(result: RunResult) -> Table:
     )
     table.add_column("")
     for name, variant in (("baseline", baseline), ("candidate", candidate)):
-        table.add_column(Text(f"{name}\n{label(variant)}"), justify="right")
+        table.add_column(Text(lines(f"{name}\n{label(variant)}")), justify="right")
     table.add_column("change", justify="right")
-    speed = speed_rows(result) + generation_rows(result) + server_rows(result)
+    speed = speed_rows(result) + generation_rows(result) + end_to_end_rows(result) + server_rows(result)
     for row in speed + footprint_rows(result) + quality_rows(result):
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(lines(cell)) for cell in row))
     return table
 
 

@@ -83,6 +83,13 @@ class FillMask(Task):
         """The tokenizer's own padding."""
         return padding_of(load_tokenizer(spec.directory, spec.trust_remote_code))
 
+    def refuses_pipeline(self) -> str:
+        """It masks tokens of texts that are encoded already."""
+        return (
+            "task=fill-mask masks tokens, not texts, so no raw row can be timed to its answer; use "
+            "measure.scope=model"
+        )
+
     def kept(self, feed: Feed, outputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """Of the masked place: the first tokens, the right one's likelihood, all logits if they are few."""
         import numpy as np

@@ -38,6 +38,7 @@ class ImageClassification(Task):
     model_class: ClassVar[str] = "AutoModelForImageClassification"
     export_task: ClassVar[str] = "image-classification"
     has_length: ClassVar[bool] = False
+    pipeline_imports: ClassVar[tuple[str, ...]] = ("transformers.models.auto.image_processing_auto",)
 
     def supports(self, spec: ModelSpec) -> str | None:
         """A model with an image processor."""
@@ -62,6 +63,28 @@ class ImageClassification(Task):
     def padding(self, spec: ModelSpec) -> dict[str, int]:
         """All images have one size."""
         return {}
+
+    def refuses_pipeline(self) -> None:
+        """Nothing stands against it."""
+
+    def pipeline(self, spec: ModelSpec) -> ImagePipeline:
+        """Resizes and normalizes pixels and takes the largest logit."""
+        return ImagePipeline(load_processor(spec.directory, spec.trust_remote_code))
+
+
+class ImagePipeline:
+    """Pixels in, class indices out: `Pipeline` of image classification. Image files are decoded before."""
+
+    def __init__(self, processor: Any) -> None:
+        self._processor = processor
+
+    def encode(self, rows: Sequence[NDArray[np.generic]]) -> tuple[Feed, None]:
+        """Images [height, width, channels] as float32 [batch, channels, height, width]."""
+        return processed(self._processor, rows), None
+
+    def decode(self, outputs: Mapping[str, NDArray[np.generic]], encoded: None) -> list[Any]:
+        """Index of the largest logit."""
+        return [int(row.argmax()) for row in outputs["logits"]]
 
 
 class ImageExamples(Examples):
@@ -100,6 +123,10 @@ class ImageExamples(Examples):
 
         chosen = np.random.default_rng(seed).integers(len(self._images), size=shape[0])
         return processed(self._processor, [self._images[index] for index in chosen])
+
+    def raw(self) -> list[Any]:
+        """Pixels of each image as they were read."""
+        return self._images
 
     def references(self) -> list[Any] | None:
         """The right classes, or null."""

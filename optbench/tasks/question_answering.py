@@ -10,7 +10,8 @@ from optbench.columns import no_text, readable, require
 from optbench.components import Dataset, Examples, ModelSpec, Task, register
 from optbench.errors import ConfigError, DataError
 from optbench.quality.squad import SQUAD_METRICS, squad_statistics
-from optbench.tokenization import batch_of, by_length, load_fast_tokenizer, padding_of, random_feed
+from optbench.spans import Reader
+from optbench.tokenization import batch_of, by_length, load_fast_tokenizer, padded, padding_of, random_feed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 COLUMNS = {"question": "question", "context": "context", "reference": "answers"}
 LONGEST_WINDOW = 384
+SPAN_LOGITS = ("start_logits", "end_logits")
 
 
 @register("task", "question-answering")
@@ -31,8 +33,8 @@ class QuestionAnswering(Task):
     Other column names: dataset.data_keys.primary (question) and secondary (context), dataset.ref_keys.
     max_length: tokens of a window, question included; null takes 384 or the model's maximum.
     doc_stride: tokens by which windows overlap. n_best: starts and ends that are combined.
-    max_answer_length: in tokens. no_answer: a question may have none (SQuAD v2); then an answer must beat
-    the score of none by more than null_threshold.
+    max_answer_length: in tokens. no_answer: a question may have none (SQuAD v2).
+    null_threshold: by how much an answer must then beat the score of none.
     """
 
     max_length: int | None = None
@@ -89,16 +91,46 @@ class QuestionAnswering(Task):
     def kept(self, feed: Feed, outputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """Start and end logits of the window's own tokens, padding left out."""
         count = len(feed["input_ids"])
-        return {name: outputs[name][:count] for name in ("start_logits", "end_logits")}
+        return {name: outputs[name][:count] for name in SPAN_LOGITS}
+
+    def reader(self, spec: ModelSpec, tokenizer: Any) -> Reader:
+        """What cuts windows and finds answers. Raises ConfigError for windows that the model cannot take."""
+        limit = self.max_length or min(LONGEST_WINDOW, spec.max_length or LONGEST_WINDOW)
+        if spec.max_length is not None and limit > spec.max_length:
+            raise ConfigError(f"task.max_length must not exceed {spec.max_length}, the model's, got {limit}")
+        threshold = self.null_threshold if self.no_answer else None
+        return Reader(tokenizer, limit, self.doc_stride, self.n_best, self.max_answer_length, threshold)
+
+    def refuses_pipeline(self) -> None:
+        """Nothing stands against it."""
+
+    def pipeline(self, spec: ModelSpec) -> QuestionPipeline:
+        """Tokenizes a question and its context, and finds the best span of all windows."""
+        tokenizer = load_fast_tokenizer(spec.directory, spec.trust_remote_code)
+        return QuestionPipeline(self.reader(spec, tokenizer))
 
 
-@dataclass(frozen=True)
-class Window:
-    """One input: its row, its encoding, and the context's characters of each token (null elsewhere)."""
+class QuestionPipeline:
+    """Questions with contexts in, answers out: `Pipeline` of question answering."""
 
-    row: int
-    encoding: Any
-    spans: list[tuple[int, int] | None]
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def encode(self, rows: Sequence[tuple[str, str]]) -> tuple[Feed, Any]:
+        """All windows of the rows, padded to the longest: int64 [windows, length]."""
+        questions, contexts = zip(*rows, strict=True)
+        windows = self._reader.windows(questions, contexts)
+        feeds = [self._reader.feed(window.encoding) for window in windows]
+        return padded(feeds, self._reader.tokenizer), (windows, contexts)
+
+    def decode(self, outputs: Mapping[str, NDArray[np.generic]], encoded: Any) -> list[Any]:
+        """The answer to each question; empty where none is given."""
+        windows, contexts = encoded
+        own = [
+            {name: outputs[name][number][: len(window.spans)] for name in SPAN_LOGITS}
+            for number, window in enumerate(windows)
+        ]
+        return self._reader.answers(windows, own, contexts)
 
 
 class QuestionExamples(Examples):
@@ -124,16 +156,14 @@ class QuestionExamples(Examples):
             values = rows[columns["reference"]][:]
             self._references = [answers_of(value, number) for number, value in enumerate(values)]
             self._require_answers()
-        limit = task.max_length or min(LONGEST_WINDOW, spec.max_length or LONGEST_WINDOW)
-        if spec.max_length is not None and limit > spec.max_length:
-            raise ConfigError(f"task.max_length must not exceed {spec.max_length}, the model's, got {limit}")
-        self._windows = self._cut_windows(range(len(self._questions)), limit)
+        self._reader = task.reader(spec, self._tokenizer)
+        self._windows = self._reader.windows(self._questions, self._contexts)
         if len(self._windows) > len(self._questions):
             self.notes.append(f"{len(self._questions)} contexts were read in {len(self._windows)} windows")
 
     def encoded(self) -> list[Feed]:
         """Token ids of each window: int64 [length] by input name."""
-        return [self._feed(window) for window in self._windows]
+        return [self._reader.feed(window.encoding) for window in self._windows]
 
     def cut(self, shape: tuple[int, int], seed: int) -> Feed:
         """`shape[0]` seeded rows, their first window cut and padded to `shape[1]` tokens."""
@@ -147,8 +177,12 @@ class QuestionExamples(Examples):
             truncation=True,
             max_length=length,
         )
-        feeds = [self._feed(Window(0, one, [])) for one in encoding.encodings]
+        feeds = [self._reader.feed(one) for one in encoding.encodings]
         return batch_of(feeds, self._tokenizer, length)
+
+    def raw(self) -> list[Any]:
+        """Question and context of each row."""
+        return list(zip(self._questions, self._contexts, strict=True))
 
     def references(self) -> list[Any] | None:
         """Accepted answers of each question, or null."""
@@ -156,20 +190,7 @@ class QuestionExamples(Examples):
 
     def predictions(self, outputs: Sequence[Mapping[str, Any]]) -> list[Any]:
         """The answer to each question; empty where none is given."""
-        best: list[tuple[float, str]] = [(float("-inf"), "")] * len(self._questions)
-        nothing = [float("inf")] * len(self._questions)
-        for window, output in zip(self._windows, outputs, strict=True):
-            row = window.row
-            nothing[row] = min(nothing[row], float(output["start_logits"][0] + output["end_logits"][0]))
-            found = self._best_span(window, output["start_logits"], output["end_logits"])
-            if found is not None and found[0] > best[row][0]:
-                best[row] = (found[0], self._contexts[row][found[1] : found[2]])
-        if not self._task.no_answer:
-            return [text for _, text in best]
-        return [
-            "" if none - score > self._task.null_threshold else text
-            for (score, text), none in zip(best, nothing, strict=True)
-        ]
+        return list(self._reader.answers(self._windows, outputs, self._contexts))
 
     def default_metrics(self) -> list[str]:
         """Exact match and F1."""
@@ -211,70 +232,6 @@ class QuestionExamples(Examples):
                 f"{len(unanswered)} questions have no answer, the first in row {unanswered[0]}; set "
                 "task.no_answer=true (SQuAD v2)"
             )
-
-    def _cut_windows(self, chosen: Sequence[int], max_length: int) -> list[Window]:
-        windows = []
-        for row in chosen:
-            try:
-                encoding = self._tokenizer(
-                    self._questions[row],
-                    self._contexts[row],
-                    truncation="only_second",
-                    max_length=max_length,
-                    stride=min(self._task.doc_stride, max_length // 2),
-                    return_overflowing_tokens=True,
-                    return_offsets_mapping=True,
-                )
-            except Exception as error:  # the tokenizer's own kind, where a question fills the window
-                raise DataError(
-                    f"the question in row {row} leaves no room for its context in {max_length} tokens; raise "
-                    "task.max_length, or lower task.doc_stride"
-                ) from error
-            for one in encoding.encodings:
-                spans = [
-                    (int(start), int(end)) if part == 1 else None
-                    for (start, end), part in zip(one.offsets, one.sequence_ids, strict=True)
-                ]
-                windows.append(Window(row, one, spans))
-        return windows
-
-    def _feed(self, window: Window) -> Feed:
-        import numpy as np
-
-        parts = {
-            "input_ids": window.encoding.ids,
-            "attention_mask": window.encoding.attention_mask,
-            "token_type_ids": window.encoding.type_ids,
-        }
-        names = self._tokenizer.model_input_names
-        return {name: np.asarray(parts[name], dtype=np.int64) for name in names}
-
-    def _best_span(self, window: Window, starts: Any, ends: Any) -> tuple[float, int, int] | None:
-        """(score, first character, last character) of the best valid answer; null where there is none."""
-        spans, best = window.spans, None
-        candidates = [
-            range(len(spans)) if len(spans) <= self._task.n_best else top(side, self._task.n_best)
-            for side in (starts, ends)
-        ]
-        for start in candidates[0]:
-            first = spans[start]
-            if first is None:
-                continue
-            for end in candidates[1]:
-                last = spans[end]
-                if last is None or not start <= end < start + self._task.max_answer_length:
-                    continue
-                score = float(starts[start] + ends[end])
-                if best is None or score > best[0]:
-                    best = (score, first[0], last[1])
-        return best
-
-
-def top(values: Any, count: int) -> list[int]:
-    """Positions of the largest values, the largest first; ties in their order."""
-    import numpy as np
-
-    return [int(position) for position in np.argsort(-values, kind="stable")[:count]]
 
 
 def answers_of(value: Any, row: int) -> tuple[str, ...]:

@@ -12,10 +12,12 @@ from optbench.components import Dataset, Examples, Kind, ModelSpec, Task, regist
 from optbench.errors import DataError
 from optbench.quality.rows import RowMetric
 from optbench.tokenization import (
+    arrays_of,
     batch_of,
     by_length,
     column_kinds,
     encode,
+    encode_batch,
     load_tokenizer,
     numbers,
     padding_of,
@@ -90,10 +92,60 @@ class SentenceSimilarity(Task):
 
     def kept(self, feed: Feed, outputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """The sentence's vector: float32 [dimensions]."""
+        return {"vector": pooled(self.pooling, outputs["last_hidden_state"][: len(feed["input_ids"])])}
+
+    def refuses_pipeline(self) -> None:
+        """Nothing stands against it."""
+
+    def pipeline(self, spec: ModelSpec) -> EmbeddingPipeline:
+        """Tokenizes sentences and pools the vectors of their tokens."""
+        return EmbeddingPipeline(self, spec)
+
+
+class EmbeddingPipeline:
+    """Sentences in, their vectors out, or the cosine of a pair: `Pipeline` of sentence similarity."""
+
+    def __init__(self, task: SentenceSimilarity, spec: ModelSpec) -> None:
+        self._tokenizer = load_tokenizer(spec.directory, spec.trust_remote_code)
+        self._pooling = task.pooling
+        self._max_length = spec.max_length
+
+    def encode(self, rows: Sequence[tuple[str, ...]]) -> tuple[Feed, Any]:
+        """Token ids of all sentences: int64 [sentences, length], their lengths, and how many are in a row."""
+        texts = [text for row in rows for text in row]
+        feed = arrays_of(encode_batch(self._tokenizer, texts, self._max_length))
+        return feed, (feed["attention_mask"].sum(axis=1), len(rows[0]))
+
+    def decode(self, outputs: Mapping[str, NDArray[np.generic]], encoded: Any) -> list[Any]:
+        """The vector of each sentence: float32 [dimensions]; of pairs their cosine."""
         import numpy as np
 
-        tokens = outputs["last_hidden_state"][: len(feed["input_ids"])].astype(np.float32)
-        return {"vector": tokens[0] if self.pooling is Pooling.cls else tokens.mean(axis=0)}
+        lengths, in_a_row = encoded
+        hidden = outputs["last_hidden_state"]
+        vectors = [pooled(self._pooling, row[:length]) for row, length in zip(hidden, lengths, strict=True)]
+        if in_a_row == 1:
+            return vectors
+        unit = unit_vectors(np.stack(vectors))
+        return [float(value) for value in (unit[0::2] * unit[1::2]).sum(axis=1)]
+
+
+def pooled(pooling: Pooling, tokens: NDArray[np.generic]) -> NDArray[np.float32]:
+    """One vector of a sentence's token vectors: float32 [dimensions]."""
+    import numpy as np
+
+    single = tokens.astype(np.float32)
+    vector: NDArray[np.float32] = single[0] if pooling is Pooling.cls else single.mean(axis=0)
+    return vector
+
+
+def unit_vectors(vectors: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Vectors [rows, dimensions] of length 1; those of length 0 stay."""
+    import numpy as np
+
+    exact = vectors.astype(np.float64)
+    lengths = np.linalg.norm(exact, axis=1, keepdims=True)
+    unit: NDArray[np.float64] = exact / np.where(lengths > 0, lengths, 1.0)
+    return unit
 
 
 class EmbeddedExamples(Examples):
@@ -128,6 +180,10 @@ class EmbeddedExamples(Examples):
         chosen = np.random.default_rng(seed).integers(len(self._texts), size=batch)
         encoded = encode(self._tokenizer, [[self._texts[row][0] for row in chosen]], length)
         return batch_of(encoded, self._tokenizer, length)
+
+    def raw(self) -> list[Any]:
+        """(sentence,) or (sentence, second sentence) of each row."""
+        return self._texts
 
     def references(self) -> list[Any] | None:
         """The scores; for retrieval the number of each query's own partner."""
@@ -179,9 +235,7 @@ class EmbeddedExamples(Examples):
         """Unit vectors of the first and of the second sentences [rows, dimensions]."""
         import numpy as np
 
-        vectors = np.stack([output["vector"].astype(np.float64) for output in outputs])
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        unit = vectors / np.where(lengths > 0, lengths, 1.0)
+        unit = unit_vectors(np.stack([output["vector"] for output in outputs]))
         return unit[0::2], unit[1::2]
 
     def _similarities(self, outputs: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from optbench.columns import class_indices, no_text, readable, resolve_columns
 from optbench.components import Dataset, Examples, Kind, ModelSpec, Task, register
 from optbench.tokenization import (
+    arrays_of,
     batch_of,
     by_length,
     column_kinds,
     encode,
+    encode_batch,
     load_tokenizer,
     numbers,
     padding_of,
@@ -89,6 +91,39 @@ class TextClassification(Task):
         """The tokenizer's own padding; attention stops before it."""
         return padding_of(load_tokenizer(spec.directory, spec.trust_remote_code))
 
+    def refuses_pipeline(self) -> None:
+        """Nothing stands against it."""
+
+    def pipeline(self, spec: ModelSpec) -> TextPipeline:
+        """Tokenizes texts and takes the largest logit."""
+        return TextPipeline(spec, self.is_regression)
+
+
+class TextPipeline:
+    """Texts in, class indices or numbers out: `Pipeline` of text classification."""
+
+    def __init__(self, spec: ModelSpec, is_regression: bool) -> None:
+        self._tokenizer = load_tokenizer(spec.directory, spec.trust_remote_code)
+        self._max_length = spec.max_length
+        self._is_regression = is_regression
+
+    def encode(self, rows: Sequence[tuple[str, ...]]) -> tuple[Feed, None]:
+        """Token ids of the rows: int64 [batch, length]."""
+        first, *second = (list(part) for part in zip(*rows, strict=True))
+        pairs = {"text_pair": second[0]} if second else {}
+        return arrays_of(encode_batch(self._tokenizer, first, self._max_length, **pairs)), None
+
+    def decode(self, outputs: Mapping[str, NDArray[np.generic]], encoded: None) -> list[Any]:
+        """Index of the largest logit, or the number itself."""
+        return answers_of(outputs["logits"], self._is_regression)
+
+
+def answers_of(logits: Iterable[Any], is_regression: bool) -> list[Any]:
+    """Index of the largest logit of each row, or the number itself."""
+    if is_regression:
+        return [float(row.reshape(-1)[0]) for row in logits]
+    return [int(row.argmax()) for row in logits]
+
 
 class TextExamples(Examples):
     """Rows of text with their references: class indices int, or numbers float."""
@@ -124,15 +159,17 @@ class TextExamples(Examples):
         encoded = self._encode([self._texts[index] for index in chosen], length)
         return batch_of(encoded, self._tokenizer, length)
 
+    def raw(self) -> list[Any]:
+        """(text,) or (text, second text) of each row."""
+        return self._texts
+
     def references(self) -> list[Any] | None:
         """The right answers, or null."""
         return self._references
 
     def predictions(self, outputs: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Index of the largest logit, or the number itself."""
-        if self.kind == "regression":
-            return [float(row["logits"].reshape(-1)[0]) for row in outputs]
-        return [int(row["logits"].argmax()) for row in outputs]
+        return answers_of((row["logits"] for row in outputs), self.kind == "regression")
 
     def default_metrics(self) -> list[str]:
         """Accuracy and F1, or correlations."""

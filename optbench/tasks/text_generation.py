@@ -152,6 +152,13 @@ class TextGeneration(Task):
         pad = padding_value(load_tokenizer(spec.directory, spec.trust_remote_code), "input_ids")
         return {"input_ids": pad, "attention_mask": 0, PROMPT: NOTHING}
 
+    def refuses_pipeline(self) -> str:
+        """Prompts of a batch must be equally long."""
+        return (
+            "task=text-generation continues prompts of one length, which texts do not have, so no raw row "
+            "can be timed to its answer; use measure.scope=model (its call is a whole generation)"
+        )
+
     def kept(self, feed: Feed, outputs: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """Of a window: likelihood and hits of its scored tokens, a few logits, and the continuation."""
         import numpy as np

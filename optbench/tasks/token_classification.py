@@ -19,7 +19,15 @@ from optbench.quality.tagging import (
     tag_metrics,
     tag_statistics,
 )
-from optbench.tokenization import batch_of, by_length, load_fast_tokenizer, padding_of, random_feed
+from optbench.tokenization import (
+    arrays_of,
+    batch_of,
+    by_length,
+    encode_batch,
+    load_fast_tokenizer,
+    padding_of,
+    random_feed,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,6 +88,43 @@ class TokenClassification(Task):
         """Logits of the row's own pieces, padding left out."""
         return {"logits": outputs["logits"][: len(feed["input_ids"])]}
 
+    def refuses_pipeline(self) -> None:
+        """Nothing stands against it."""
+
+    def pipeline(self, spec: ModelSpec) -> TagPipeline:
+        """Tokenizes words and takes the largest logit of each."""
+        return TagPipeline(self, spec)
+
+
+class TagPipeline:
+    """Lists of words in, tags out: `Pipeline` of token classification."""
+
+    def __init__(self, task: TokenClassification, spec: ModelSpec) -> None:
+        self._tokenizer = load_fast_tokenizer(spec.directory, spec.trust_remote_code)
+        self._pieces = task.pieces
+        self._labels = spec.labels
+        self._max_length = spec.max_length
+
+    def encode(self, rows: Sequence[Sequence[str]]) -> tuple[Feed, Any]:
+        """Token ids of the rows: int64 [batch, length], and which pieces are whose."""
+        encoding = encode_batch(self._tokenizer, rows, self._max_length, is_split_into_words=True)
+        return arrays_of(encoding), [first_and_last(one) for one in encoding.encodings]
+
+    def decode(self, outputs: Mapping[str, NDArray[np.generic]], encoded: Any) -> list[Any]:
+        """Tags of the words of each row that the model saw."""
+        rows = zip(encoded, outputs["logits"], strict=True)
+        return [
+            tuple(self._labels[word.argmax()] for word in word_logits(self._pieces, places, logits))
+            for places, logits in rows
+        ]
+
+
+def word_logits(pieces: Pieces, places: Mapping[int, tuple[int, int]], logits: Any) -> list[Any]:
+    """Logits of each word that has a piece, from the first of its pieces or from all."""
+    if pieces is Pieces.first:
+        return [logits[first] for first, _ in places.values()]
+    return [logits[first : last + 1].mean(axis=0) for first, last in places.values()]
+
 
 class TaggedExamples(Examples):
     """Rows of words with their tags, in the model's label names."""
@@ -124,6 +169,10 @@ class TaggedExamples(Examples):
         encodings = self._encode([self._words[index] for index in chosen], length)
         return batch_of([feed_of(encoding) for encoding in encodings], self._tokenizer, length)
 
+    def raw(self) -> list[Any]:
+        """The words of each row."""
+        return self._words
+
     def references(self) -> list[Any] | None:
         """The right tags of each row, or null."""
         return self._references
@@ -165,11 +214,8 @@ class TaggedExamples(Examples):
         return [" ".join(words) for words in self._words]
 
     def _word_logits(self, row: int, output: Mapping[str, Any]) -> list[Any]:
-        """Logits of each word that has a piece, from the first of its pieces or from all."""
-        logits = output["logits"]
-        if self._task.pieces is Pieces.first:
-            return [logits[first] for first, _ in self._places[row].values()]
-        return [logits[first : last + 1].mean(axis=0) for first, last in self._places[row].values()]
+        """See word_logits."""
+        return word_logits(self._task.pieces, self._places[row], output["logits"])
 
     def _encode(self, words: Sequence[Sequence[str]], max_length: int | None) -> list[Any]:
         limit = {"truncation": True, "max_length": max_length} if max_length else {}

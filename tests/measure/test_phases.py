@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from optbench.measure.phases import generation, speedups
+from optbench.measure.phases import end_to_end, generation, model_speedup, speedups
 from optbench.measure.samples import Block, Placed, Samples
 from optbench.measure.statistics import log_half_width, ratio_estimate
 
@@ -83,3 +83,31 @@ def test_a_variant_that_died_early_leaves_the_other_replicates(samples):
     found = speedups(cut, "baseline", "candidate", 5).first_token
     assert found.value == pytest.approx(4)
     assert speedups(Samples(cut.blocks[:1]), "baseline", "candidate", 5).first_token is None
+
+
+def whole_block(calls, model, settling=1):
+    """A block of calls from raw rows to answers and the model's part of each, in milliseconds."""
+    stamps, parts = ([value * MS for value in values] for values in (calls, model))
+    return Block(stamps, settling, 1, 0, model_nanoseconds=parts)
+
+
+def test_a_whole_answer_is_the_model_and_what_is_around_it():
+    placed = [
+        Placed(0, 0, 0, "baseline", whole_block([90, 50, 70], [80, 40, 50])),
+        Placed(0, 0, 1, "candidate", whole_block([90, 20], [80, 10])),
+        Placed(1, 0, 0, "baseline", whole_block([90, 80], [80, 60])),
+        Placed(1, 0, 1, "candidate", whole_block([90, 30], [80, 15])),
+    ]
+    samples = Samples(placed)
+    found = end_to_end(samples, "baseline")
+    assert (found.model.calls, found.processing.calls) == (3, 3)
+    assert found.model.mean_seconds == pytest.approx(0.050)
+    assert found.processing.mean_seconds == pytest.approx((10 + 20 + 20) / 3 / 1e3)
+    assert found.model_share == pytest.approx(150 / 200)
+    thetas = [math.log(45 / 10), math.log(60 / 15)]
+    assert model_speedup(samples, "baseline", "candidate").value == pytest.approx(math.exp(np.mean(thetas)))
+
+
+def test_calls_of_the_model_alone_have_no_parts(samples):
+    assert end_to_end(samples, "baseline") is None
+    assert model_speedup(samples, "baseline", "candidate") is None

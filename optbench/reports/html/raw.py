@@ -76,10 +76,11 @@ def read_samples(file: Path, found: Raw) -> None:
     import numpy as np
     import pyarrow.parquet as pq
 
-    table = pq.read_table(file, columns=["variant", "settling", "nanoseconds"])
+    with pq.ParquetFile(file) as opened:  # read_table and to_numpy would import pandas, 45 MB
+        table = opened.read(columns=["variant", "settling", "nanoseconds"])
     variants = np.asarray(table["variant"].to_pylist(), dtype=object)
-    counted = ~table["settling"].to_numpy(zero_copy_only=False)
-    seconds = table["nanoseconds"].to_numpy() / 1e9
+    counted = ~np.asarray(table["settling"].to_pylist(), dtype=bool)
+    seconds = np.asarray(table["nanoseconds"].to_pylist(), dtype=np.int64) / 1e9
     for name in dict.fromkeys(variants.tolist()):
         own = seconds[counted & (variants == name)]
         if own.size:
@@ -93,7 +94,9 @@ def read_blocks(file: Path, found: Raw) -> None:
     import pyarrow.parquet as pq
 
     pairs: dict[tuple[int, int], dict[str, dict[str, Any]]] = {}
-    for row in pq.read_table(file).to_pylist():
+    with pq.ParquetFile(file) as opened:
+        rows = opened.read().to_pylist()
+    for row in rows:
         pairs.setdefault((row["replicate"], row["pair"]), {})[row["variant"]] = row
     begun = min((one["started_nanoseconds"] for pair in pairs.values() for one in pair.values()), default=0)
     probes: list[Moment] = []

@@ -70,6 +70,7 @@ def scenario(result: RunResult) -> str:
         return ""
     length = "" if timing.input_length is None else f" x {timing.input_length} tokens"
     new = "" if timing.new_tokens is None else f" + {timing.new_tokens} new tokens"
+    new += ", from raw rows to answers" if timing.scope == "end_to_end" else ""
     threads = {variant.threads for variant in result.variants.values()}
     on = f", {threads.pop()} threads" if len(threads) == 1 else ""
     return f"Scenario {visible(timing.scenario, 40)}: batch {timing.batch_size}{length}{new}{on}."

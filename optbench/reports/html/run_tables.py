@@ -9,6 +9,7 @@ from typing import Any
 from optbench.records import RunResult, Signal, Trust, VariantResult
 from optbench.reports.html.parts import Cell, Table, number, visible, words
 from optbench.reports.html.run_charts import VARIANTS
+from optbench.reports.parts import end_to_end_rows
 from optbench.reports.terminal import generation_rows, server_rows
 from optbench.units import (
     MISSING_TEXT,
@@ -59,7 +60,7 @@ def latency_table(result: RunResult) -> Table | None:
             Cell(""),
         ]
     )
-    for row in (*generation_rows(result), *server_rows(result)):
+    for row in (*generation_rows(result), *end_to_end_rows(result), *server_rows(result)):
         rows.append([words(cell) for cell in row])
     return Table("Time of a call", ["", "baseline", "candidate", "as fast"], rows)
 

@@ -66,6 +66,35 @@ def test_no_name_of_a_directory_becomes_an_address_or_markup(tmp_path, made_run,
     assert not page.all("img")
 
 
+@pytest.mark.parametrize(
+    "text", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}"]
+)
+def test_no_text_of_a_point_becomes_markup(text, tmp_path, made_run, write_run, parse):
+    bare = {"variants": {}, "comparisons": {}, "timing": None, "quality": None, "trust": None}
+    for number, batch in enumerate((1, 8)):
+        run = made_run(batch=batch)
+        candidate = r.replace(run.variants["candidate"], label=text, backend=text)
+        metric = r.replace(run.quality.metrics[0], name=text)
+        changed = r.replace(
+            run,
+            config={**run.config, "model": {"path": text}},
+            environment={"machine": text, "cpu_model": text, "versions": {text: text}},
+            command=["optbench", "-m", text],
+            variants={**run.variants, "candidate": candidate},
+            quality=r.replace(run.quality, metrics=[metric]),
+            trust=r.Trust("poor", [], [text]),
+            verdict=r.Verdict("NOT ASKED", [], text),
+        )
+        write_run(tmp_path / "s" / str(number), changed, [f"batch_size={batch}", f"model.path={text}{batch}"])
+    failed = made_run(status="failed", failure=r.Failure(text, text, text), **bare)
+    write_run(tmp_path / "s" / "2", failed, [f"model.path={text}"])
+    page = parse(page_of(tmp_path / "s").html())
+    assert len(page.all("script")) == len(page.all("style")) == 1
+    assert not page.all("img")
+    assert not [name for element in page.elements for name in element if name.startswith("on")]
+    assert text.strip('"><') in page.all("main")[0]["text"]
+
+
 def test_the_break_even_line_runs_between_faster_and_slower(parse):
     speeds = {(1, 8): 2.0, (1, 16): 0.8, (4, 8): 1.2, (4, 16): 1.0, (8, 8): 0.5}
     cells = {place: point(*place, speed) for place, speed in speeds.items()}

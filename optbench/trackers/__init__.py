@@ -1,0 +1,1 @@
+"""Trackers: one module each, registered under `tracking`."""
