@@ -11,7 +11,7 @@ import math
 from optbench.config import GatesConfig
 from optbench.measure.statistics import replicates_needed
 from optbench.quality.paired import judge_margin, rows_needed
-from optbench.records import Decision, GateResult, Interval, Outcome, RunResult
+from optbench.records import Decision, GateResult, Interval, Outcome, RunResult, replace
 
 MIN_REPLICATES = 5
 """Fewer fresh pairs of processes give no interval that holds its level."""
@@ -19,14 +19,8 @@ MIN_REPLICATES = 5
 
 def judge_gates(gates: GatesConfig, result: RunResult, max_failed_share: float = 1.0) -> list[GateResult]:
     """The gates that are asked, in the order of the config; none passes on rows that could not be read."""
-    judged = []
+    judged = gates_on_time(gates, result)
     candidate = result.variants.get("candidate")
-    if gates.min_speedup is not None:
-        judged.append(min_speedup(gates.min_speedup, result))
-    if gates.max_p95_seconds is not None:
-        judged.append(max_p95(gates.max_p95_seconds, result))
-    if gates.min_requests_per_second is not None:
-        judged.append(min_requests(gates.min_requests_per_second, result))
     if gates.max_accuracy_drop is not None:
         judged.append(max_accuracy_drop(gates.max_accuracy_drop, result))
     if gates.max_size_bytes is not None:
@@ -39,6 +33,26 @@ def judge_gates(gates: GatesConfig, result: RunResult, max_failed_share: float =
         needs = "rows that can be read and encoded; optbench.log and the notes name those that cannot"
         judged.append(GateResult("max_failed_share", "inconclusive", max_failed_share, unread, needs=needs))
     return judged
+
+
+def gates_on_time(gates: GatesConfig, result: RunResult) -> list[GateResult]:
+    """The gates that rest on timings; on a disturbed machine they cannot tell, unless that is accepted."""
+    judged = []
+    if gates.min_speedup is not None:
+        judged.append(min_speedup(gates.min_speedup, result))
+    if gates.max_p95_seconds is not None:
+        judged.append(max_p95(gates.max_p95_seconds, result))
+    if gates.min_requests_per_second is not None:
+        judged.append(min_requests(gates.min_requests_per_second, result))
+    if gates.accept_poor or result.trust is None or result.trust.grade != "poor":
+        return judged
+    return [gate if gate.outcome == "inconclusive" else undecided(gate) for gate in judged]
+
+
+def undecided(gate: GateResult) -> GateResult:
+    """A gate whose timings nobody should rely on."""
+    needs = "a machine that is not disturbed (grade poor; gates.accept_poor=true takes it as it is)"
+    return replace(gate, outcome="inconclusive", needs=needs)
 
 
 def failed_share(result: RunResult) -> float:

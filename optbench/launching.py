@@ -198,6 +198,7 @@ class Guarded(Launcher):
         """A launcher that starts nothing: wrong from the beginning, or lost later."""
         reason = first_line(error)
         if not batch.done and not batch.starts:
+            Session.sweeping = False  # nothing has begun: a table would only repeat the grid
             raise ConfigError(
                 f"hydra/launcher={self._name} could not start the points: {reason}; "
                 "set its options with hydra.launcher.KEY=VALUE, or leave out cluster="

@@ -142,7 +142,10 @@ def test_every_shipped_option_composes(file, capfd):
         pytest.skip("Hydra's own")
     sign = "+" if group == "experiment" else ""
     multirun = ["-m"] if file.stem == "grid" else []
-    assert main(["--cfg", "job", *multirun, f"{sign}{group}={file.stem}"]) == 0 or multirun
+    code = main(["--cfg", "job", *multirun, f"{sign}{group}={file.stem}"])
+    if group == "cluster" and "needs a package that is not installed" in (told := capfd.readouterr().err):
+        pytest.skip(told.splitlines()[-1].strip())
+    assert code == 0 or multirun
 
 
 def test_ctrl_c_before_anything_has_begun_is_one_word(monkeypatch, capsys):

@@ -46,6 +46,7 @@ NOT_OURS = {
     "ray": "starts or joins a cluster",
     "sbatch": "hands a job to Slurm",
     "scancel": "ends a job of Slurm",
+    "optuna-dashboard": "shows a study of Optuna",
 }
 """First words of commands that are no business of this test, and what they do."""
 

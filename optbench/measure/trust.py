@@ -83,7 +83,7 @@ RULES = (
         2,
         5,
         lambda seen: seen.involuntary_switches_per_second,
-        "stop other work, or set threads=1",
+        "stop other work, or set fewer threads",
         lambda idle: idle.involuntary_switches_per_second,
         True,
     ),
@@ -119,7 +119,7 @@ RULES = (
         0.05,
         0.10,
         lambda seen: seen.replicate_sd,
-        "pin with taskset, set threads=1, or measure.wait_policy=passive",
+        "pin with taskset, set fewer threads, or measure.wait_policy=passive",
     ),
     Rule(
         "change of the CPU frequency",
@@ -167,7 +167,7 @@ RULES = (
         0.05,
         0.20,
         lambda seen: seen.stall_share,
-        "threads wait actively beside other work: set threads=1 or measure.wait_policy=passive",
+        "threads wait actively beside other work: set fewer threads or measure.wait_policy=passive",
     ),
 )
 GOVERNORS_THAT_HOLD = (None, "performance")

@@ -294,9 +294,13 @@ def rate_or_reason(capacity: Capacity) -> str:
 
 def grade_lines(trust: Trust | None) -> list[str]:
     """The grade, and on a doubtful one its reasons, most important first."""
-    if trust is None or trust.grade == "quick look":
+    if trust is None:
         return []
-    if trust.grade == "poor":
+    if trust.grade == "quick look":
+        if not any(signal.level == "red" for signal in trust.signals):
+            return []
+        head = "a quick look at a disturbed machine; do not rely on it."
+    elif trust.grade == "poor":
         head = "grade: POOR. The machine was disturbed; do not rely on these timings."
     else:
         head = f"grade: {trust.grade}"
