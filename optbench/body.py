@@ -102,7 +102,7 @@ def choice(directory: Path, group: str) -> str | None:
 
     try:
         kept = yaml.safe_load((directory / HYDRA_FILE).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
     hydra = kept.get("hydra") if isinstance(kept, dict) else None
     return text_at(hydra, "runtime", "choices", group) if isinstance(hydra, dict) else None

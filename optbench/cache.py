@@ -42,7 +42,11 @@ class Cleared:
 
 
 def folder_of(root: Path) -> Path | None:
-    """The folder of all entries; null where nothing was ever cached."""
+    """The folder of all entries; null where nothing was ever cached. Raises DataError."""
+    if root.exists() and not root.is_dir():
+        raise DataError(
+            f"OPTBENCH_CACHE_DIR={root} must be a directory, found a file; set it to another place"
+        )
     return entries.private_folder(root) if (root / entries.FOLDER).exists() else None
 
 

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from optbench.components import ModelSpec
 from optbench.errors import DataError
@@ -36,6 +36,9 @@ POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length"
 OFFSET_POSITION_FAMILIES = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
 """Families that number positions from pad_token_id + 1, so that two rows of the table are unused."""
 
+LFS_POINTER = b"version https://git-lfs"
+"""What a file of Git LFS begins with where its content was not fetched."""
+
 SETTLED_NANOSECONDS = 100_000_000
 """Several ticks of the clock that stamps files."""
 
@@ -46,7 +49,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises DataError that names the file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold a JSON object, found {type(content).__name__}")
@@ -73,18 +76,29 @@ def read_spec(directory: Path, trust_remote_code: bool = False) -> ModelSpec:
             f"required, found {describe(directory)}"
         )
     config = read_json(config_file)
-    if "model_type" not in config:
+    if not isinstance(config.get("model_type"), str):
         raise DataError(f"{config_file} names no model_type, so it is not a transformers model")
     if not trust_remote_code:
         refuse_code(directory)
-    return ModelSpec(
-        directory=directory,
-        model_type=str(config["model_type"]),
-        labels=labels_of(config),
-        vocab_size=config.get("vocab_size"),
-        max_length=max_length_of(config, directory),
-        trust_remote_code=trust_remote_code,
-    )
+    try:
+        return ModelSpec(
+            directory=directory,
+            model_type=config["model_type"],
+            labels=labels_of(config),
+            vocab_size=whole(config, "vocab_size"),
+            max_length=max_length_of(config, directory),
+            trust_remote_code=trust_remote_code,
+        )
+    except ValueError as error:
+        raise DataError(f"{config_file}: {error}; compare it with the model's original") from error
+
+
+def whole(config: Mapping[str, Any], key: str) -> int | None:
+    """A whole number of a config; null where it has none. Raises ValueError for anything else."""
+    found = config.get(key)
+    if found is not None and (isinstance(found, bool) or not isinstance(found, int)):
+        raise ValueError(f"{key} must be a whole number, found {found!r}")
+    return found
 
 
 def refuse_code(directory: Path) -> None:
@@ -99,8 +113,12 @@ def refuse_code(directory: Path) -> None:
 
 
 def require_weights(directory: Path) -> None:
-    """Raise DataError unless the checkpoint has weight files."""
-    if not weight_files(directory):
+    """Raise DataError unless the checkpoint has weight files that are whole, as far as a glance can tell."""
+    files = weight_files(directory)
+    for file in files:
+        if damage := damage_of(file):
+            raise DataError(f"{file} {damage}")
+    if not files:
         raise DataError(
             f"model.path={directory} holds no weights: one of {', '.join(WEIGHT_PATTERNS)} is "
             f"required, found {describe(directory)}"
@@ -114,6 +132,41 @@ def unloadable(directory: Path, error: Exception) -> DataError:
         names = ", ".join(file.name for file in weight_files(directory))
         told += f"; {names} must be whole safetensors files and one is damaged or cut short: fetch them again"
     return DataError(told)
+
+
+def damage_of(file: Path) -> str | None:
+    """None, or why a weight file cannot be whole, from its length and its first bytes alone."""
+    if not file.is_file():
+        found = "a directory" if file.is_dir() else "a link to nothing"
+        return f"must be a file, found {found}; fetch or save the model again"
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        begin = stream.read(len(LFS_POINTER))
+        if begin == LFS_POINTER:
+            return "is a Git LFS pointer and not the weights; fetch them with git lfs pull"
+        stream.seek(0)
+        reason = "is empty" if size == 0 else None
+        if size and file.suffix == ".safetensors":
+            reason = safetensors_damage(stream, size)
+    return None if reason is None else f"{reason}; fetch or save the model again"
+
+
+def safetensors_damage(stream: BinaryIO, size: int) -> str | None:
+    """None, or why a safetensors file of `size` bytes cannot be whole.
+
+    It is 8 bytes (length of the header, little endian), the header (JSON), the values.
+    Source: https://github.com/huggingface/safetensors, "Format".
+    """
+    length = int.from_bytes(stream.read(8), "little")
+    if size < 8 + length:
+        return f"is no safetensors file, or is cut off at {size:,} bytes"
+    try:
+        header = json.loads(stream.read(length))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        end = 8 + length + max(ends, default=0)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return "is no safetensors file: its header cannot be read"
+    return None if size >= end else f"is cut off at {size:,} of {end:,} bytes"
 
 
 def require_all_weights(directory: Path, model_class: str, missing: Collection[str]) -> None:
@@ -130,19 +183,21 @@ def require_all_weights(directory: Path, model_class: str, missing: Collection[s
 
 
 def labels_of(config: dict[str, Any]) -> tuple[str, ...]:
-    """Label names in the order of the model's outputs."""
+    """Label names in the order of the model's outputs. Raises ValueError for what names none."""
     id2label = config.get("id2label")
     if id2label:
+        if not isinstance(id2label, dict) or not all(str(key).isdecimal() for key in id2label):
+            raise ValueError(f"id2label must map numbers to names, found {str(id2label)[:80]}")
         return tuple(str(id2label[key]) for key in sorted(id2label, key=int))
-    count = int(config.get("num_labels", 2))
-    return tuple(f"LABEL_{index}" for index in range(count))
+    count = whole(config, "num_labels")
+    return tuple(f"LABEL_{index}" for index in range(2 if count is None else count))
 
 
 def max_length_of(config: dict[str, Any], directory: Path) -> int | None:
     """Longest input in tokens: the position table's, or the tokenizer's if that is shorter."""
     limits = [int(config[key]) for key in POSITION_KEYS if isinstance(config.get(key), int)]
     if limits and config["model_type"] in OFFSET_POSITION_FAMILIES:
-        limits[0] -= int(config.get("pad_token_id") or 1) + 1
+        limits[0] -= (whole(config, "pad_token_id") or 1) + 1
     tokenizer_file = directory / "tokenizer_config.json"
     if tokenizer_file.is_file():
         stated = read_json(tokenizer_file).get("model_max_length")

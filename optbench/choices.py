@@ -6,15 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from optbench import components
-from optbench.composition import CONFIG_NAME, composed, composition_problems, initialized, prepare
+from optbench.composition import (
+    COMPOSING_ERRORS,
+    CONFIG_NAME,
+    composed,
+    composition_problems,
+    initialized,
+    prepare,
+    reason_of,
+)
 from optbench.config import RunConfig
 from optbench.errors import ConfigError
-from optbench.hooks import hydra_message, to_config
+from optbench.hooks import to_config
 from optbench.overrides import Overrides, as_overrides, override
 
 
@@ -66,8 +72,8 @@ def chosen_each(
                 made = typed(composed(own, config_name))
             except ConfigError as error:
                 made = error
-            except (HydraException, OmegaConfBaseException, ValueError) as error:
-                made = ConfigError(hydra_message(error))
+            except COMPOSING_ERRORS as error:
+                made = ConfigError(reason_of(error, directories))
                 if not found:
                     made = ConfigError(*composition_problems(own, error, directories, config_name))
             found.append(Choice(made, own, tuple(flags)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from optbench.errors import DataError
 REFERENCE_NAMES = ("label", "labels", "target", "score", "stars", "rating")
 WORD_NAMES = ("tokens", "words")
 TAG_NAMES = ("tags", "ner_tags", "pos_tags", "chunk_tags", "labels")
+MOST_NAMES, LONGEST_NAME = 20, 60
+"""What a message shows of labels."""
 IGNORED_NAMES = ("id", "idx", "index", "source", "guid", "uid")
 
 
@@ -127,12 +130,49 @@ def readable(
         for number, value in enumerate(rows[column][:]):
             reason = problem(value)
             if reason is not None:
-                failed.setdefault(number, f"dataset.{key}={column}, row {number}: {reason}")
+                place = row_in_file(rows, number)
+                failed.setdefault(number, f"dataset.{key}={column}, row {place}: {reason}")
     if failed and len(failed) == len(rows):
         raise DataError(f"no row can be used; {failed[0]}")
     if not failed:
         return rows, failed
     return rows.select([number for number in range(len(rows)) if number not in failed]), failed
+
+
+def row_in_file(rows: Any, number: int) -> int:
+    """Where a row stood when it was read, from 0: rows are evaluated in a seeded order."""
+    order = getattr(rows, "_indices", None)
+    return number if order is None else int(order.column(0)[number].as_py())
+
+
+def labels_in(rows: Any, column: str) -> list[Any]:
+    """The values of a column of labels. Raises DataError that counts the rows without one."""
+    feature, values = rows.features[column], list(rows[column][:])
+    if is_list(feature):
+        raise DataError(
+            f"dataset.ref_keys={column} must hold one label for each row, found lists; name another"
+        )
+    none = (None, -1) if getattr(feature, "names", None) else (None,)
+    lacking = [number for number, value in enumerate(values) if value in none or value != value]  # noqa: PLR0124
+    if lacking:
+        raise DataError(
+            f"dataset.ref_keys={column}: {len(lacking)} of {len(values)} rows have no label (null or -1), "
+            f"such as row {row_in_file(rows, lacking[0])}; drop them, or, where a test split keeps its "
+            "answers, choose another with dataset.eval_split="
+        )
+    return values
+
+
+def numbers_in(rows: Any, column: str) -> list[float]:
+    """The values of a column of regression references. Raises DataError at one that is no finite number."""
+    values = rows[column][:]
+    for number, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise DataError(
+                f"dataset.ref_keys={column} must hold numbers for a regression, found {value!r} in row "
+                f"{row_in_file(rows, number)}; drop the row, or name another column"
+            )
+    return [float(value) for value in values]
 
 
 def no_text(value: Any) -> str | None:
@@ -167,10 +207,16 @@ def align_labels(
     if is_generic(model_labels) and not given and len(names) <= len(model_labels):
         return {name: position for position, name in enumerate(names)}
     raise DataError(
-        f"labels do not match: the dataset has {', '.join(map(str, names))}; the model has "
-        f"{', '.join(model_labels)}; say which is which with "
+        f"labels do not match: the dataset has {few(names)}; the model has "
+        f"{few(model_labels)}; say which is which with "
         f"+task.label_map={{{names[0]}: {model_labels[0]}}} and so on"
     )
+
+
+def few(names: Sequence[Any]) -> str:
+    """The first names of a list that may be as long as the dataset, and how many more there are."""
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(str(name)[:LONGEST_NAME] for name in names[:MOST_NAMES]) + more
 
 
 def is_generic(labels: Sequence[str]) -> bool:
@@ -184,13 +230,7 @@ def class_indices(
     """Model output index of each reference, and notes on what was assumed. Raises DataError."""
     names = getattr(feature, "names", None)
     if names:
-        known = [names[value] for value in values if value is not None and value >= 0]
-        if len(known) < len(values):
-            raise DataError(
-                f"{len(values) - len(known)} of {len(values)} rows have no label (null or -1), as "
-                "in test splits that keep their answers; choose another with dataset.eval_split="
-            )
-        values = known
+        values = [names[value] for value in values]
     elif all(isinstance(value, int) for value in values) and not label_map:
         return plain_indices([int(value) for value in values], spec)
     else:
@@ -208,8 +248,8 @@ def plain_indices(values: list[int], spec: ModelSpec) -> tuple[list[int], list[s
     outside = sorted({value for value in values if not 0 <= value < len(spec.labels)})
     if outside:
         raise DataError(
-            f"labels do not match: the dataset has {', '.join(map(str, sorted(set(values))))}; the "
-            f"model has {len(spec.labels)} outputs, {', '.join(spec.labels)}; say which is which "
+            f"labels do not match: the dataset has {few(sorted(set(values)))}; the "
+            f"model has {len(spec.labels)} outputs, {few(spec.labels)}; say which is which "
             "with +task.label_map={...}"
         )
     order = ", ".join(f"{position} = {label}" for position, label in enumerate(spec.labels))

@@ -37,6 +37,6 @@ def overrides_of(run: Path) -> list[str] | None:
     directory = run if run.is_dir() else run.parent
     try:
         found = yaml.safe_load((directory / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
     return found if isinstance(found, list) and all(isinstance(item, str) for item in found) else None

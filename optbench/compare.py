@@ -23,6 +23,8 @@ from optbench.records.values import replace
 
 FEW = f"not tested: needs R >= {COMPARABLE_REPLICATES}"
 SIGNIFICANT = 0.05
+MOST = 100.0
+"""A log ratio from which on a result must be damaged; the exp of seven times as much is no number."""
 SPEEDS = {"speedup": "replicate_log_ratios", "cpu_speedup": "replicate_cpu_log_ratios"}
 
 
@@ -134,8 +136,8 @@ def comparison_of(item: Loaded) -> Comparison | None:
 
 
 def testable(thetas: Sequence[Sequence[float]]) -> bool:
-    """Whether both runs have enough replicates."""
-    return all(len(run) >= COMPARABLE_REPLICATES for run in thetas)
+    """Whether both runs have enough replicates, none of them beyond what a machine can show."""
+    return all(len(run) >= COMPARABLE_REPLICATES and max(map(abs, run)) < MOST for run in thetas)
 
 
 def measures(a: Loaded, b: Loaded) -> dict[str, Measure]:

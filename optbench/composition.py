@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import yaml
 from hydra import compose, initialize_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,13 +20,23 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from optbench import plugins
+from optbench.complaints import complaint
 from optbench.config import register_run_schema
-from optbench.hooks import hydra_message
 from optbench.locations import conf_dir
 from optbench.resolvers import register_resolvers
 
 SINGLETONS: tuple[type, ...] = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)
 """What Hydra keeps for the whole process; an application of the caller's may have its own in there."""
+
+COMPOSING_ERRORS = (
+    HydraException,
+    OmegaConfBaseException,
+    yaml.YAMLError,
+    OSError,
+    ValueError,
+    RecursionError,
+)
+"""What Hydra raises for configs that do not compose; the last four come from the files themselves."""
 
 CONFIG_NAME = "config"
 _turn = threading.RLock()
@@ -57,7 +68,7 @@ def initialized(directories: Sequence[Path] = ()) -> Iterator[None]:
 def composed(overrides: Sequence[str], name: str = CONFIG_NAME) -> DictConfig:
     """The config of these overrides, Hydra's own part included; Hydra must be `initialized`.
 
-    Raises Hydra's and OmegaConf's errors, and ValueError.
+    Raises COMPOSING_ERRORS.
     """
     return compose(name, overrides=list(overrides), return_hydra_config=True)
 
@@ -68,21 +79,32 @@ def composition_problems(
     directories: Sequence[Path] = (),
     name: str = CONFIG_NAME,
 ) -> list[str]:
-    """Every override that cannot be composed: composition itself stops at the first."""
+    """Every override that cannot be composed, beginning with what `error` says: Hydra stops at the first.
+
+    directories: the user's own configs (--config-dir). name: of the config to start from (--config-name).
+    """
+    told: str | None = reason_of(error, directories)
+    if not all(place.is_dir() for place in directories):
+        return [str(told)]
+    if len(overrides) == 1 and not directories and name == CONFIG_NAME:
+        return [str(told)]  # the shipped configs alone do compose
     left = list(overrides)
     problems: list[str] = []
-    message: str | None = hydra_message(error)
-    while message is not None:
+    while told is not None:
+        message, told = told, None
         problems.append(message)
-        for override in left:
+        for override in likeliest_first(left, message):
             fewer = [item for item in left if item != override]
             without = first_problem(fewer, directories, name)
             if without != message:
-                left, message = fewer, without
+                left, told = fewer, without
                 break
-        else:
-            message = None
     return list(dict.fromkeys(problems))
+
+
+def likeliest_first(overrides: Sequence[str], message: str) -> list[str]:
+    """Overrides in the order in which to blame them: those whose key the message names go first."""
+    return sorted(overrides, key=lambda item: item.partition("=")[0].lstrip("+~") not in message)
 
 
 def first_problem(overrides: Sequence[str], directories: Sequence[Path], name: str) -> str | None:
@@ -91,8 +113,8 @@ def first_problem(overrides: Sequence[str], directories: Sequence[Path], name: s
     try:
         with initialized(directories):
             composed([first_value(item) for item in axes], name)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        return hydra_message(error)
+    except COMPOSING_ERRORS as error:
+        return reason_of(error, directories)
     return None
 
 
@@ -105,3 +127,27 @@ def first_value(override: str) -> str:
     if not parsed.is_sweep_override():
         return override
     return f"{parsed.get_key_element()}={next(parsed.sweep_string_iterator())}"
+
+
+def reason_of(error: BaseException, directories: Sequence[Path] = ()) -> str:
+    """One of COMPOSING_ERRORS as one line that names the key or file."""
+    if isinstance(error, RecursionError):
+        return "the configs include one another without end; look at their defaults lists"
+    if isinstance(error, UnicodeDecodeError):
+        file = undecodable(directories) or "a config file"
+        return f"{file} must be UTF-8: {error.reason} at byte {error.start}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be read or written: {error.strerror}"
+    return complaint(error)
+
+
+def undecodable(directories: Sequence[Path]) -> Path | None:
+    """The first of the user's own config files that is not UTF-8."""
+    for file in (file for directory in directories for file in sorted(directory.rglob("*.yaml"))):
+        try:
+            file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            return file
+        except OSError:
+            continue
+    return None

@@ -6,6 +6,7 @@ and reported together (`optbench.components.check`).
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from enum import Enum
@@ -78,10 +79,27 @@ class Objective(Enum):
 
 
 def at_least(key: str, value: float | None, least: float, unit: str = "") -> list[str]:
-    """A problem if `value` is given and below `least`."""
-    if value is None or value >= least:
+    """A problem if `value` is given and below `least`, or without end."""
+    if value is None or least <= value < math.inf:
         return []
-    return [f"{key} must be >= {least:g}{unit}, got {value:g}; set it with {key}={least:g}"]
+    return [f"{key} must be >= {least:g}{unit}{unbounded(value)}, got {shown(value)}; give {least:g} or more"]
+
+
+def positive(key: str, value: float | None) -> list[str]:
+    """A problem if `value` is given and not a finite number above 0."""
+    if value is None or 0 < value < math.inf:
+        return []
+    return [f"{key} must be > 0{unbounded(value)}, got {shown(value)}; leave it out or give more"]
+
+
+def unbounded(value: float) -> str:
+    """What is required beside a bound of a number that has no end, or is none."""
+    return "" if isinstance(value, int) or math.isfinite(value) else " and finite"
+
+
+def shown(value: float) -> str:
+    """A number as it was given: whole ones may have more digits than a float holds."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
 
 
 @dataclass
@@ -104,12 +122,14 @@ class ServerConfig(Component):
 
     def problems(self) -> list[str]:
         """Ranges."""
-        found = at_least("budget_seconds", self.budget_seconds, 0)
-        if self.bound_seconds is not None and self.bound_seconds <= 0:
-            found.append(f"bound_seconds must be > 0, got {self.bound_seconds:g}")
+        found = [
+            *at_least("budget_seconds", self.budget_seconds, 0),
+            *at_least("requests", self.requests, 1),
+            *positive("bound_seconds", self.bound_seconds),
+        ]
         if not 0.5 <= self.percentile < 1:
             found.append(f"percentile must lie between 0.5 and 1, got {self.percentile:g}; p95 is 0.95")
-        if self.rates is not None and (not self.rates or min(self.rates) <= 0):
+        if self.rates is not None and (not self.rates or not all(0 < rate < math.inf for rate in self.rates)):
             found.append(f"rates must hold requests per second > 0, got {self.rates}; null searches")
         return found
 
@@ -274,11 +294,8 @@ class GatesConfig(Component):
 
     def problems(self) -> list[str]:
         """Bounds that nothing could ever meet or miss."""
-        found = [
-            f"{key} must be > 0, got {value:g}"
-            for key, value in vars(self).items()
-            if key != "accept_poor" and value is not None and value <= 0
-        ]
+        bounds = {key: value for key, value in vars(self).items() if key != "accept_poor"}
+        found = [problem for key, value in bounds.items() for problem in positive(key, value)]
         if self.max_accuracy_drop is not None and self.max_accuracy_drop >= 1:
             found.append(f"max_accuracy_drop must be a share below 1, got {self.max_accuracy_drop:g}")
         return found

@@ -15,8 +15,8 @@ from optbench.config import MeasureConfig, RunConfig, Scenario
 from optbench.draft import plain_config, point_hash
 from optbench.environment import available_cores, machine_fingerprint
 from optbench.errors import ResultError
-from optbench.records import RESULT_FILE
-from optbench.walk import DECODE_ERRORS, RunDirectory, find
+from optbench.records import DECODE_ERRORS, RESULT_FILE
+from optbench.walk import RunDirectory, find
 
 OUTPUTS = Path("outputs")
 """Where runs go unless told otherwise."""

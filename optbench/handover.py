@@ -65,6 +65,10 @@ def export(run: Path, destination: Path, variant: str = "candidate", force: bool
 
 def finished_result(run: Path) -> RunResult:
     """The result of a run that came to its end. Raises ResultError."""
+    if not run.exists():
+        raise ResultError(
+            f"RUN_DIR={run} must be a run's directory or its {RESULT_FILE}, found nothing there"
+        )
     if run.is_dir() and not (run / RESULT_FILE).is_file():
         points = sorted(file.parent for file in run.glob(f"*/{RESULT_FILE}"))
         hint = f"; it is a sweep: give one of its points, such as {points[0]}" if points else ""

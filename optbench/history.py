@@ -17,7 +17,7 @@ from optbench.aggregate import aggregate
 from optbench.errors import ConfigError, ResultError
 from optbench.locations import cache_directory
 from optbench.points import machine_of
-from optbench.records import RESULT_FILE
+from optbench.records import DECODE_ERRORS, RESULT_FILE
 from optbench.records.aggregate import Point
 from optbench.records.history import Trend
 
@@ -103,7 +103,7 @@ def row_of(point: Point, named: Callable[[str], str] = str) -> tuple[Any, ...] |
     try:
         content = (Path(point.directory) / RESULT_FILE).read_bytes()
         identity = content_hash(content)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, *DECODE_ERRORS):
         return None
     side, speedup, metric = point.candidate, point.speedup, point.leading_metric
     interval = speedup.interval if speedup is not None else None

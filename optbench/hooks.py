@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import itertools
 import math
 import os
-import re
 import signal
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,9 +29,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from optbench import components
+from optbench.complaints import complaint
 from optbench.config import RunConfig
 from optbench.delivery import deliver_sweep
-from optbench.errors import ConfigError, MissingExtra, OptbenchError, ResultError
+from optbench.errors import ConfigError, OptbenchError, ResultError
 from optbench.records import RESULT_FILE, read_result, to_json, write_atomically
 from optbench.records.aggregate import PLAN_FILE, SweepPlan
 from optbench.session import Session
@@ -39,20 +41,6 @@ from optbench.walk import read_plan
 
 ALL_POINTS_LIMIT = 64
 """Up to so many points of a sweep are composed one by one before the first runs; beyond, each value."""
-
-NOISE = (
-    "full_key:",
-    "object_type=",
-    "reference_type=",
-    "Set the environment variable",
-    "Config search path:",
-    "provider=",
-)
-"""Starts of lines in Hydra's messages that help nobody at the command line."""
-
-EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}
-"""Launchers that are packages of their own, and the extra that brings each."""
-MISSING_LAUNCHER = re.compile(r"'hydra/launcher/(\w+)'")
 
 
 def to_config(config: DictConfig) -> RunConfig:
@@ -71,9 +59,12 @@ def to_config(config: DictConfig) -> RunConfig:
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     if not isinstance(built, RunConfig):
+        name = HydraConfig.get().job.config_name if HydraConfig.initialized() else "the config"
         raise ConfigError(
-            "the config must start from optbench's schema; put '- config' first in its defaults list"
+            f"{name} must start from optbench's schema; put '- config' first in its defaults list"
         )
+    if unknown := unknown_settings(plain):
+        raise ConfigError(*unknown)
     return built
 
 
@@ -82,6 +73,22 @@ def missing_keys(config: DictConfig) -> list[str]:
     with contextlib.suppress(OmegaConfBaseException):
         return sorted(OmegaConf.missing_keys(config))
     return []
+
+
+def unknown_settings(node: DictConfig, path: str = "") -> list[str]:
+    """Keys that were added to a component that has no such setting: Hydra adds whatever +KEY=VALUE says."""
+    holder = OmegaConf.get_type(node)
+    fields = [one.name for one in dataclasses.fields(holder)] if dataclasses.is_dataclass(holder) else None
+    found = []
+    for name in node:
+        key = f"{path}{name!s}"
+        if fields is not None and name not in fields:
+            close = get_close_matches(str(name), fields, n=1)
+            meant = f"did you mean {path}{close[0]}?" if close else f"there are {', '.join(fields)}"
+            found.append(f"{key} is no setting, so +{key}= has nothing to add to; {meant}")
+        elif isinstance(child := node[name], DictConfig):
+            found += unknown_settings(child, f"{key}.")
+    return found
 
 
 def leave(error: ConfigError) -> None:
@@ -132,6 +139,8 @@ class RunHooks(Callback):
                 raise ConfigError(*problems)
         except ConfigError as error:
             leave(error)
+        except (HydraException, OmegaConfBaseException) as error:
+            leave(ConfigError(complaint(error)))
         if Session.planning:
             axes = sweep_axes(config)
             show_plan(points, axes, point_count(config, axes))
@@ -249,10 +258,15 @@ def sweep_axes(config: DictConfig) -> dict[str, list[str]]:
     axes: dict[str, list[str]] = {}
     for override in OverridesParser.create().parse_overrides([str(item) for item in given]):
         key = override.get_key_element()
-        if override.is_sweep_override():
-            axes[key] = [str(value) for value in override.sweep_string_iterator()]
-        else:
+        if not override.is_sweep_override():
             axes[key] = [override.get_value_element_as_str()]
+            continue
+        try:
+            axes[key] = [str(value) for value in override.sweep_string_iterator()]
+        except (HydraException, ValueError) as error:  # an interval, a range whose step is 0
+            raise ConfigError(
+                f"{override.input_line} names no values to walk over: {complaint(error)}"
+            ) from error
     return axes
 
 
@@ -278,22 +292,28 @@ def sweep_points(axes: dict[str, list[str]]) -> list[list[str]]:
 
 
 def composed_points(config: DictConfig) -> tuple[list[tuple[list[str], RunConfig]], list[str]]:
-    """Points of a sweep with their configs, and the distinct problems of composing the others."""
+    """Points of a sweep with their configs, and the distinct problems of composing the others.
+
+    Without any of the latter: wrong values that all points share.
+    """
     axes = sweep_axes(config)
     Session.axes = frozenset(key for key, values in axes.items() if len(values) > 1)
     loader: Any = GlobalHydra.instance().config_loader()
     points: list[tuple[list[str], RunConfig]] = []
     problems: dict[str, None] = {}
+    everywhere: list[str] | None = None
     for point in sweep_points(axes):
         try:
             point_config = to_config(loader.load_sweep_config(config, point))
             points.append((point, point_config))
             problems.update(dict.fromkeys(tracking_problems(point_config)))
+            found = components.collect_problems(point_config)
+            everywhere = [one for one in found if everywhere is None or one in everywhere]
         except ConfigError as error:
             problems.update(dict.fromkeys(error.problems))
         except (HydraException, OmegaConfBaseException) as error:
-            problems[hydra_message(error)] = None
-    return points, list(problems)
+            problems[complaint(error)] = None
+    return points, list(problems) or list(everywhere or [])
 
 
 def walks_all(config: DictConfig) -> bool:
@@ -343,19 +363,6 @@ def keep_plan(config: DictConfig) -> None:
     with contextlib.suppress(OSError):
         directory.mkdir(parents=True, exist_ok=True)
         write_atomically(directory / PLAN_FILE, to_json(SweepPlan(sweep_axes(config))))
-
-
-def hydra_message(error: BaseException) -> str:
-    """Hydra's message with its cause, where the suggestion stands, as one line."""
-    parts = [str(error).strip()]
-    if error.__cause__ is not None and str(error.__cause__).strip() not in parts[0]:
-        parts.append(str(error.__cause__).strip())
-    lines = [line for part in parts for line in part.splitlines() if line.strip()]
-    kept = [line.strip() for line in lines if not line.strip().startswith(NOISE)]
-    text = " ".join(line for line in kept if not line.endswith("_schema"))
-    if (missing := MISSING_LAUNCHER.search(text)) and (extra := EXTRAS.get(missing[1])):
-        return str(MissingExtra(f"hydra/launcher={missing[1]}", f"pip install 'optbench[{extra}]'"))
-    return text.removeprefix("In 'config': ")
 
 
 def point_title(number: int | str, overrides: Sequence[str]) -> str:

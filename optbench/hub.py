@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from optbench.errors import DataError
+from optbench.errors import ConfigError, DataError
 
 PROBE_SECONDS = 1.5
 
@@ -34,13 +34,19 @@ def hub_name(directory: str | Path) -> str | None:
 
 
 def hub_unreachable() -> str | None:
-    """None if a hub can be asked, else the reason; answers within about two seconds."""
+    """None if a hub can be asked, else the reason; answers within about two seconds. Raises ConfigError."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         return "HF_HUB_OFFLINE is set"
     if urllib.request.getproxies():
         return None  # the proxy decides what can be reached
-    endpoint = urlsplit(os.environ.get("HF_ENDPOINT") or _default_endpoint())
-    address = (endpoint.hostname or "", endpoint.port or (80 if endpoint.scheme == "http" else 443))
+    given = os.environ.get("HF_ENDPOINT") or _default_endpoint()
+    endpoint = urlsplit(given)
+    try:
+        address = (endpoint.hostname, endpoint.port or (80 if endpoint.scheme == "http" else 443))
+    except ValueError:  # a port that is no number
+        address = (None, 0)
+    if address[0] is None or endpoint.scheme not in ("http", "https"):
+        raise ConfigError(f"HF_ENDPOINT must be an address such as https://hub.example, got {given!r}")
     try:
         socket.create_connection(address, timeout=PROBE_SECONDS).close()
     except OSError as error:

@@ -8,22 +8,31 @@ import logging
 import os
 import shutil
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException
+from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from optbench import plugins
-from optbench.command_line import CONFIG_FLAGS, SWEEP_FLAGS
-from optbench.composition import CONFIG_NAME, composition_problems, prepare
+from optbench.arguments import words_of
+from optbench.command_line import SWEEP_FLAGS
+from optbench.composition import (
+    COMPOSING_ERRORS,
+    CONFIG_NAME,
+    composed,
+    composition_problems,
+    first_value,
+    initialized,
+    prepare,
+)
 from optbench.draft import refused
-from optbench.errors import ConfigError, OptbenchError, ResultError
+from optbench.errors import ConfigError, OptbenchError, ResultError, Unsupported
 from optbench.hooks import point_title, print_problems, to_config
 from optbench.locations import LOG_FILE, conf_dir
 from optbench.records import RESULT_FILE
@@ -39,8 +48,7 @@ if TYPE_CHECKING:
 MODE_CHANGED = "hydra.mode changed during config composition"
 """What Hydra says when a config below the primary one sets the mode."""
 
-
-FORESEEN = (HydraException, OmegaConfBaseException, OptbenchError, OSError, ValueError)
+FORESEEN = (OptbenchError, *COMPOSING_ERRORS)
 """What a wrong command line or file ends in."""
 
 
@@ -59,19 +67,26 @@ def task(config: DictConfig) -> tuple[float, ...]:
     terminal = Terminal(title, beside_others=Session.launched)
     if verbosity() is Verbosity.verbose:
         logging.getLogger().addHandler(logging.StreamHandler())
-    checked = to_config(config)
+    try:
+        checked = to_config(config)
+    except ConfigError as error:  # a config that has not our callbacks, so that Hydra has made its directory
+        discard(directory, f"{hydra_config.job.name}.log")
+        print_problems(error)
+        Session.exit_code = error.exit_code
+        return ()
     search = search_of(checked, directory.parent) if sweeping else None
-    if search is not None and (reason := search.refuses(checked)):
-        return left_out(search, checked, directory, reason)
+    if search is not None and (refusal := search.refuses(checked)):
+        return left_out(search, checked, directory, refusal)
     templates = kept_templates(directory) if sweeping else None
     outcome = resumed(checked, directory) or run(checked, directory, terminal, templates)
     if search is not None:
         search.add(own_choices(hydra_config.overrides.task), checked, outcome)
-    if outcome.nothing_measured and outcome.exit_code in (2, 130) and not sweeping:
+    reason = outcome.error
+    if outcome.nothing_measured and reason is not None and outcome.exit_code in (2, 130) and not sweeping:
         discard(directory)
         if outcome.exit_code == 130:
             raise KeyboardInterrupt
-        print_problems(ConfigError(*str(outcome.error).splitlines()))
+        print_problems(ConfigError(*problems_of(reason)))
     else:
         terminal.finish(outcome.result, directory / RESULT_FILE)
         sweep = Path(hydra_config.sweep.dir) if sweeping else None
@@ -146,10 +161,17 @@ def resumed(config: RunConfig, directory: Path, quiet: bool = False) -> Outcome 
     return Outcome(result, directory, None)
 
 
-def discard(directory: Path) -> None:
+def problems_of(error: BaseException) -> list[str]:
+    """What an error says, a line for each problem: only these two kinds hold several."""
+    if isinstance(error, ConfigError | Unsupported):
+        return str(error).splitlines()
+    return [" ".join(str(error).split())]
+
+
+def discard(directory: Path, log: str = LOG_FILE) -> None:
     """Remove what Hydra wrote before it was known that the run cannot start; keep anything else."""
     shutil.rmtree(directory / ".hydra", ignore_errors=True)
-    for file in (RESULT_FILE, LOG_FILE):
+    for file in (RESULT_FILE, log):
         (directory / file).unlink(missing_ok=True)
     for place in (directory, directory.parent):
         with contextlib.suppress(OSError):
@@ -186,12 +208,7 @@ def launch(arguments: list[str], planning: bool = False) -> int:
                 raise
             if Session.sweeping:
                 return ended_early(error)
-            if isinstance(error, OSError) and not isinstance(error, HydraException):
-                problems = [f"{error.filename} cannot be written or read: {error.strerror}"]
-            else:
-                problems = problems_of(arguments, error)
-            print_problems(ConfigError(*problems))
-            return 2
+            return refuse(arguments, error)
     return Session.exit_code
 
 
@@ -204,10 +221,47 @@ def start(application: Callable[[], object], arguments: list[str]) -> None:
         with arguments_of(arguments):
             application()
     except ConfigCompositionException as error:
-        if not str(error).startswith(MODE_CHANGED) or set(arguments) & set(SWEEP_FLAGS):
+        if set(arguments) & set(SWEEP_FLAGS):
+            raise
+        if not str(error).startswith(MODE_CHANGED) and not is_sweep(arguments):
             raise
         with arguments_of([SWEEP_FLAGS[0], *arguments]):
             application()
+
+
+def is_sweep(arguments: list[str]) -> bool:
+    """Whether a command line whose first point composes chooses an experiment that is a sweep.
+
+    Hydra refuses lists of values such as batch_size=1,8 before it has read the experiment.
+    """
+    words = words_of(arguments)
+    try:
+        with initialized(config_places(words)):
+            first = composed([first_value(item) for item in words.overrides], config_name(words))
+    except COMPOSING_ERRORS:
+        return False
+    return bool(first.hydra.mode is RunMode.MULTIRUN)
+
+
+def config_places(words: Namespace) -> list[Path]:
+    """The user's own config directory, if there is one."""
+    return [] if words.config_dir is None else [Path(words.config_dir)]
+
+
+def config_name(words: Namespace) -> str:
+    """The config to start from."""
+    return str(words.config_name or CONFIG_NAME)
+
+
+def refuse(arguments: list[str], error: Exception) -> int:
+    """Say everything that is wrong with a command line or its files; the exit code."""
+    if isinstance(error, OptbenchError):
+        print_problems(ConfigError(*problems_of(error)))
+        return error.exit_code
+    words = words_of(arguments)
+    problems = composition_problems(words.overrides, error, config_places(words), config_name(words))
+    print_problems(ConfigError(*problems))
+    return ConfigError.exit_code
 
 
 def ended_early(error: Exception) -> int:
@@ -246,23 +300,3 @@ def full_errors() -> Iterator[bool]:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = asked
-
-
-def problems_of(arguments: list[str], error: BaseException) -> list[str]:
-    """Everything in a command line that cannot be composed."""
-    overrides = [item for item in arguments if "=" in item and not item.startswith("-")]
-    directories, names = (
-        [value for flag, value in flags_of(arguments) if flag in kinds]
-        for kinds in (("--config-dir", "-cd"), ("--config-name", "-cn"))
-    )
-    places = [place for place in map(Path, directories) if place.is_dir()]
-    return composition_problems(overrides, error, places, names[-1] if names else CONFIG_NAME)
-
-
-def flags_of(arguments: list[str]) -> Iterator[tuple[str, str]]:
-    """Hydra's flags about config files with their values, written `--flag value` or `--flag=value`."""
-    for place, argument in enumerate(arguments):
-        flag, equals, value = argument.partition("=")
-        if flag in CONFIG_FLAGS:
-            following = arguments[place + 1] if place + 1 < len(arguments) else ""
-            yield flag, value if equals else following

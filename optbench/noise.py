@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from optbench.measure.statistics import log_half_width
-from optbench.records import RunResult, VariantResult, write_atomically
+from optbench.records import DECODE_ERRORS, RunResult, VariantResult, write_atomically
 
 KEPT_RUNS = 50
 
@@ -88,5 +88,5 @@ def read(file: Path) -> list[NoiseFloor]:
     """The floors in a file; none where it is missing or damaged."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=list[NoiseFloor])
-    except (OSError, UnicodeDecodeError, msgspec.DecodeError):
+    except (OSError, *DECODE_ERRORS):
         return []

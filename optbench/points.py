@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from optbench.records import DECODE_ERRORS
 from optbench.records.aggregate import Point, Side
-from optbench.walk import DECODE_ERRORS, DECODER, SlimResult
+from optbench.walk import DECODER, SlimResult
 
 BASELINE = "baseline"
 

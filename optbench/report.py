@@ -17,6 +17,7 @@ from optbench.aggregate import aggregate
 from optbench.command_line import overrides_of, reproduce
 from optbench.errors import ResultError
 from optbench.records import (
+    DECODE_ERRORS,
     RESULT_FILE,
     Aggregate,
     RunResult,
@@ -190,7 +191,7 @@ def search_of(directory: Path) -> TuneResult | None:
     """What a search over variants found, where the sweep was one."""
     try:
         return msgspec.json.decode((directory / TUNE_FILE).read_bytes(), type=TuneResult)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, *DECODE_ERRORS):
         return None
 
 

@@ -45,6 +45,12 @@ def make(directory: Path, output: Path | None, format_: ReportFormat, plots: Pat
     from optbench.reports.terminal import console, say
 
     page = page_of(directory, output)
+    if plots is not None:
+        try:
+            written = page.plots(plots, png)
+        except OSError as error:
+            refuse(f"--plots {plots}", error)
+        say(console(sys.stderr), plots_line(written, plots))
     if format_ is ReportFormat.html:
         file = output or page.directory / REPORT_FILE
         write(page.html().encode("utf-8", "replace"), file, "--output")
@@ -58,12 +64,6 @@ def make(directory: Path, output: Path | None, format_: ReportFormat, plots: Pat
         text = page.markdown() if format_ is ReportFormat.markdown else text_of(page)
         write(text.encode("utf-8", "replace"), output, "--output")
         say(console(sys.stderr), f"Written: {output}")
-    if plots is not None:
-        try:
-            written = page.plots(plots, png)
-        except OSError as error:
-            refuse(f"--plots {plots}", error)
-        say(console(sys.stderr), plots_line(written, plots))
 
 
 def write(content: bytes, file: Path, option: str) -> None:

@@ -297,11 +297,11 @@ class Stages:
         backend = variant.backend
         if variant.artifact is not None:
             return self.store.existing(Path(variant.artifact).expanduser(), backend.artifact_formats)
-        artifact = self.source(variant, spec)
         quantization = variant.quantization
         if quantization.target_format is None:
-            return artifact
-        return self.store.quantized(artifact, quantization, self.calibration(quantization, examples))
+            return self.source(variant, spec)
+        rows = self.calibration(quantization, examples)  # first, as an export takes long
+        return self.store.quantized(self.source(variant, spec), quantization, rows)
 
     def source(self, variant: Variant, spec: ModelSpec) -> Artifact:
         """See prepared_source."""

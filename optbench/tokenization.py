@@ -145,17 +145,6 @@ def column_kinds(rows: Any) -> dict[str, str]:
     return kinds
 
 
-def numbers(values: Sequence[Any], column: str) -> list[float]:
-    """Regression references. Raises DataError at the first value that is no number."""
-    for row, value in enumerate(values):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise DataError(
-                f"dataset.ref_keys={column} must hold numbers for task.is_regression=true, "
-                f"found {value!r} in row {row}"
-            )
-    return [float(value) for value in values]
-
-
 def encode(tokenizer: Any, parts: Sequence[Sequence[str]], max_length: int | None) -> list[Feed]:
     """Token ids of each row, unpadded: int64 [length] by input name.
 

@@ -16,7 +16,7 @@ import msgspec
 
 from optbench.errors import ResultError
 from optbench.locations import LOG_FILE
-from optbench.records import RESULT_FILE, SCHEMA_VERSION, Failure, MetricResult, Status
+from optbench.records import DECODE_ERRORS, RESULT_FILE, SCHEMA_VERSION, Failure, MetricResult, Status
 from optbench.records.aggregate import AGGREGATE_VERSION, PLAN_FILE, SweepPlan
 from optbench.records.speed import ColdStart, Comparison, Grade, Latency, Throughput
 from optbench.records.values import Estimate
@@ -137,10 +137,10 @@ class SlimEnvironment(msgspec.Struct):
 class SlimResult(msgspec.Struct):
     """The part of a RunResult that a table shows; reads every schema version up to ours."""
 
-    schema_version: int
     status: Status
     started_at: str
     config_hash: str
+    schema_version: int = SCHEMA_VERSION
     optbench_version: str = ""
     finished_at: str | None = None
     config: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -162,7 +162,6 @@ class VersionOnly(msgspec.Struct):
 
 
 DECODER = msgspec.json.Decoder(SlimResult)
-DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
 
 
 def find(directories: Iterable[Path]) -> Iterator[RunDirectory | SweepDirectory]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 WORDS = ["good", "bad", "great", "awful", "fine", "poor", "film", "plot", "cast", "a", "the", "is", "was"]
+NO_WEIGHTS = bytes([2, 0, 0, 0, 0, 0, 0, 0]) + b"{}"
+"""A whole safetensors file without a tensor."""
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -153,7 +155,7 @@ def bare_model(tmp_path):
     directory.mkdir()
     save_tokenizer(directory)
     save_model_config(directory)
-    (directory / "model.safetensors").write_bytes(b"weights")
+    (directory / "model.safetensors").write_bytes(NO_WEIGHTS)
     return directory
 
 

@@ -9,7 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optbench import records
-from optbench.aggregate import NEVER_STARTED, NO_RESULT, aggregate, axes_of, natural
+from optbench.aggregate import (
+    NEVER_STARTED,
+    NO_RESULT,
+    aggregate,
+    axes_of,
+    fits_into,
+    natural,
+    plan_key,
+    planned,
+)
 from optbench.errors import ResultError
 from optbench.records import Failure, replace, to_json, write_atomically
 from optbench.records.aggregate import PLAN_FILE, SweepPlan
@@ -243,7 +252,28 @@ def test_axes_are_keys_that_differ_or_are_absent_somewhere():
         "b": ["2", "10"],
         "c": ["x"],
     }
-    assert sorted(["none", "10", "9", "nan", "1e3"], key=natural) == ["9", "10", "1e3", "nan", "none"]
+    assert sorted(["none", "10", "9", "nan", "1e3", "a"], key=natural) == [
+        "9",
+        "10",
+        "1e3",
+        "a",
+        "nan",
+        "none",
+    ]
+
+
+def test_a_point_is_found_in_a_plan_however_its_values_are_written():
+    plan = SweepPlan({"+dataset.ref_keys": ["[a, b]"], "seed": ["0"]})
+    assert plan_key(plan, ["dataset.ref_keys='[a,b]'"]) == ("[a,b]", None)
+    assert plan_key(plan, ["dataset.ref_keys=[a, b]"]) == ("[a,b]", None)
+    assert list(planned(plan)) == [["+dataset.ref_keys=[a, b]", "seed=0"]]
+
+
+def test_a_point_joins_a_group_by_the_facts_that_are_known_of_it():
+    group = {"machine": "m1", "threads of the candidate": "2"}
+    assert fits_into({"machine": "m1", "threads of the candidate": None}, group)
+    assert not fits_into({"machine": "m2", "threads of the candidate": None}, group)
+    assert not fits_into({"machine": "m1"}, group)
 
 
 VALUES = st.recursive(

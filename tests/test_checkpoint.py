@@ -14,7 +14,7 @@ def directory(tmp_path):
     config = {"model_type": "bert", "vocab_size": 100, "max_position_embeddings": 64}
     config["id2label"] = {"1": "POS", "0": "NEG"}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "model.safetensors").write_bytes(bytes([2, 0, 0, 0, 0, 0, 0, 0]) + b"{}")
     return tmp_path
 
 
@@ -112,3 +112,48 @@ def test_weights_that_would_be_random_are_refused(tmp_path):
         checkpoint.require_all_weights(tmp_path, "AutoModel", missing)
     checkpoint.require_all_weights(tmp_path, "AutoModel", {"pooler.dense.bias"})
     checkpoint.require_all_weights(tmp_path, "AutoModel", set())
+
+
+def safetensors(header, values=b""):
+    return len(header).to_bytes(8, "little") + header + values
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"abc", "is no safetensors file, or is cut off at 3 bytes"),
+        (safetensors(b"{}")[:9], "is cut off at 9 bytes"),
+        (safetensors(b"[]"), "its header cannot be read"),
+        (safetensors(b"\xff\xff"), "its header cannot be read"),
+        (safetensors(b'{"w": {}}'), "its header cannot be read"),
+        (safetensors(b'{"w": {"data_offsets": [0, 8]}}', b"1234"), "is cut off at 43 of 47 bytes"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer.*git lfs pull"),
+    ],
+)
+def test_weights_that_cannot_be_whole_are_refused_at_once(directory, content, reason):
+    (directory / "model.safetensors").write_bytes(content)
+    with pytest.raises(DataError, match=rf"model\.safetensors .*{reason}"):
+        PretrainedModel(path=str(directory)).resolve()
+
+
+def test_weights_that_may_be_whole_are_taken(directory):
+    header = b'{"__metadata__": {"format": "pt"}, "w": {"data_offsets": [0, 4]}}'
+    (directory / "model.safetensors").write_bytes(safetensors(header, b"1234"))
+    assert PretrainedModel(path=str(directory)).resolve() == directory.resolve()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"id2label": ["a", "b"]}, "id2label must map numbers to names"),
+        ({"id2label": {"x": "a"}}, "id2label must map numbers to names"),
+        ({"id2label": None, "num_labels": "2"}, "num_labels must be a whole number, found '2'"),
+        ({"vocab_size": True}, "vocab_size must be a whole number, found True"),
+        ({"model_type": 5}, "names no model_type"),
+    ],
+)
+def test_a_config_with_odd_values_is_named(directory, changes, words):
+    edit(directory, **changes)
+    with pytest.raises(DataError, match=rf"config\.json.*{words}"):
+        checkpoint.read_spec(directory)

@@ -16,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
 from optbench import cli, hooks, plugins
+from optbench.complaints import complaint
 from optbench.components import collect_problems
 from optbench.conditions import parse as parse_condition
 from optbench.config import register_run_schema
@@ -180,7 +181,7 @@ def run_problem(overrides, multirun):
                 checked = hooks.to_config(config)
                 problems = collect_problems(checked) + hooks.single_run_problems(config, checked)
     except Exception as error:
-        return hooks.hydra_message(error)
+        return complaint(error)
     return "\n".join(problems) or None
 
 

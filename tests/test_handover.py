@@ -369,7 +369,7 @@ def test_runs_without_an_answer_or_a_variant_are_refused(run, result, tmp_path):
     shutil.move(run, tmp_path / "sweep" / "0")
     with pytest.raises(ResultError, match=r"it is a sweep: give one of its points, such as .*sweep/0"):
         export(tmp_path / "sweep", tmp_path / "mine")
-    with pytest.raises(ResultError, match="cannot be read"):
+    with pytest.raises(ResultError, match="found nothing there"):
         export(tmp_path / "nowhere", tmp_path / "mine")
 
 

@@ -10,14 +10,13 @@ from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import OmegaConf
 
 from optbench import hooks
+from optbench.complaints import complaint
 from optbench.config import RunConfig
 from optbench.errors import ConfigError
 from optbench.hooks import (
     ALL_POINTS_LIMIT,
     RunHooks,
-    Session,
     directory_problems,
-    hydra_message,
     keep_plan,
     leave,
     point_title,
@@ -30,6 +29,7 @@ from optbench.hooks import (
     to_config,
 )
 from optbench.records import RunResult, write_result
+from optbench.session import Session
 from optbench.summary import summarise
 from optbench.walk import read_plan
 
@@ -221,22 +221,22 @@ def test_a_message_of_hydra_becomes_one_line_without_what_helps_nobody():
         "\tdynamic_schema\n\tnone\nConfig search path:\n\tprovider=main, path=file:///conf\n"
         "Set the environment variable HYDRA_FULL_ERROR=1"
     )
-    assert hydra_message(caused(message)) == (
+    assert complaint(caused(message)) == (
         "Could not find 'quant/dynamik' Available options in 'quant': dynamic none"
     )
 
 
 def test_the_cause_of_a_message_is_told_once():
     error = caused("Could not override 'batch_siz'.", "Did you mean 'batch_size'?\n  full_key: batch_siz")
-    assert hydra_message(error) == "Could not override 'batch_siz'. Did you mean 'batch_size'?"
-    assert hydra_message(caused("Key 'x' is unknown", "Key 'x'")) == "Key 'x' is unknown"
-    assert hydra_message(caused("Key 'x' is unknown", "  ")) == "Key 'x' is unknown"
+    assert complaint(error) == "Could not override 'batch_siz'. Did you mean 'batch_size'?"
+    assert complaint(caused("Key 'x' is unknown", "Key 'x'")) == "Key 'x' is unknown"
+    assert complaint(caused("Key 'x' is unknown", "  ")) == "Key 'x' is unknown"
 
 
 def test_a_message_of_the_parser_is_one_line():
     with pytest.raises(HydraException) as caught:
         OverridesParser.create().parse_overrides(["batch_size=[1"])
-    assert "\n" not in hydra_message(caught.value)
+    assert "\n" not in complaint(caught.value)
 
 
 def test_a_point_is_named_by_what_sets_it_apart(monkeypatch):

@@ -57,7 +57,7 @@ def test_files_by_split(rows, tmp_path):
 
 def test_a_missing_split_is_named_with_those_there_are(rows, tmp_path):
     datasets.DatasetDict(test=rows).save_to_disk(tmp_path / "many")
-    with pytest.raises(DataError, match=r"eval_split=dev is not in .*, which has test"):
+    with pytest.raises(DataError, match=r"split 'dev' is not in dataset.path=.*, which has test"):
         LabelledDataset(path=str(tmp_path / "many")).load("dev")
 
 
@@ -128,3 +128,9 @@ def test_rows_of_a_hub_of_a_directory_and_of_damaged_or_large_files_are_not_coun
     assert LabelledDataset(path=str(tmp_path / "rows.csv")).rows_known("test") is None
     with pytest.raises(DataError, match="found nothing there"):
         LabelledDataset(path="./nowhere.csv").rows_known("test")
+
+
+def test_the_line_that_is_no_json_object_is_named(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n\n[1]\n{"text"\n')
+    with pytest.raises(DataError, match=r"cannot be read: line 3 is no JSON object: \[1\]"):
+        LabelledDataset(path=str(tmp_path / "rows.jsonl")).load("test")

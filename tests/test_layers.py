@@ -14,7 +14,7 @@ PLUG_INS = {"models", "tasks", "datasets", "backends", "quantizations", "graphs"
 # From the bottom up. A module may import from lower layers; inside a layer only its own package.
 LAYERS = [
     {"errors", "units", "verbosity", "locations", "extensions"},
-    {"records", "environment", "ragged", "hub", "process", "overrides"},
+    {"records", "environment", "ragged", "hub", "process", "overrides", "complaints"},
     {"walk", "log_entry", "host"},
     {"remote"},
     {"points"},
@@ -50,7 +50,7 @@ LAYERS = [
     {"tune"},
     {"session", "launchers"},
     {"plugins", "resolvers", "hooks"},
-    {"composition", "places"},
+    {"arguments", "composition", "places"},
     {"launching"},
     {"main", "choices"},
     {"api"},

@@ -1,8 +1,11 @@
 """Result records: what is written can be read, nothing else is."""
 
 import json
+import os
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from optbench import records
 from optbench.errors import ResultError
@@ -58,6 +61,50 @@ def test_damaged_results_are_refused_with_the_reason(data, words):
     with pytest.raises(ResultError, match=words) as caught:
         records.from_json(data, "here/result.json")
     assert "here/result.json" in str(caught.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@settings(deadline=None, database=None)
+@given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_whatever_is_read_is_a_result_or_refused(data):
+    with pytest.raises(ResultError):
+        records.from_json(data)
+
+
+def test_a_result_that_was_cut_off_anywhere_is_refused():
+    whole = records.to_json(result()).rstrip()
+    assert records.from_json(whole) == result()
+    for length in range(len(whole)):
+        with pytest.raises(ResultError):
+            records.from_json(whole[:length])
+
+
+@pytest.mark.parametrize("data", [b"[" * 1_000_000, b'{"a":' * 100_000, b"1" * 1_000_000, b" " * 5_000_000])
+def test_deep_and_endless_data_is_refused(data):
+    with pytest.raises(ResultError, match="not a readable optbench result"):
+        records.from_json(data)
+
+
+def test_numbers_that_json_does_not_know_are_refused():
+    for number in ("NaN", "Infinity", "-Infinity", "1e999"):
+        damaged = records.to_json(result(stage_seconds={"a": 1.5})).replace(b"1.5", number.encode())
+        with pytest.raises(ResultError):
+            records.from_json(damaged)
+
+
+def test_what_is_not_a_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "run" / "result.json").mkdir(parents=True)
+    for name, reason in (("pipe", "not a file"), ("loop", "cannot be read"), ("run", "cannot be read")):
+        with pytest.raises(ResultError, match=reason):
+            records.read_result(tmp_path / name)
 
 
 def test_a_wrong_type_is_named_with_its_field():

@@ -163,3 +163,29 @@ def test_default_metrics_follow_the_kind(bare_model):
     regression = TextClassification(is_regression=True)
     rows = table(text=["a"], label=[0.5])
     assert examples(bare_model, rows, task=regression).default_metrics() == ["pearson", "spearmanr"]
+
+
+@pytest.mark.parametrize("label", [[1, None, 0], [1.0, float("nan"), 0.0], ["POSITIVE", None, "NEGATIVE"]])
+def test_a_row_without_label_is_named_as_it_stands_in_its_file(bare_model, label):
+    rows = table(text=["a", "b", "c"], label=label).shuffle(seed=1)
+    with pytest.raises(
+        DataError, match=r"1 of 3 rows have no label \(null or -1\), such as row 1; drop them"
+    ):
+        examples(bare_model, rows)
+
+
+def test_one_label_for_each_row_is_required(bare_model):
+    with pytest.raises(DataError, match=r"ref_keys=label must hold one label for each row, found lists"):
+        examples(bare_model, table(text=["a"], label=[[1]]))
+
+
+def test_regression_needs_finite_numbers(bare_model):
+    rows = table(text=["a", "b"], label=[0.5, float("inf")])
+    with pytest.raises(DataError, match=r"must hold numbers for a regression, found inf in row 1"):
+        examples(bare_model, rows, TextClassification(is_regression=True))
+
+
+def test_a_long_list_of_labels_is_cut_short(bare_model):
+    names = [f"name {number}" for number in range(1000)]
+    with pytest.raises(DataError, match=r"and 980 more; the model has NEGATIVE, POSITIVE"):
+        examples(bare_model, table(text=names, label=names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,12 @@ class LabelledDataset(Dataset):
         return DataError(f"dataset.path={self.path} split {split!r} has no rows; one is required")
 
     def _unreadable(self, error: Exception) -> DataError:
-        reason = (str(error.__cause__ or error) or type(error).__name__).splitlines()[0]
+        cause = error.__cause__ or error
+        reason = (str(cause) or type(error).__name__).splitlines()[0]
+        if isinstance(cause, UnicodeDecodeError):
+            reason += "; texts must be UTF-8"
+        elif line := bad_line(Path(self.path).expanduser()):
+            reason = line
         return DataError(f"dataset.path={self.path} cannot be read: {reason}")
 
     def _open_local(self, path: Path, split: str, streaming: bool) -> Any:
@@ -202,13 +208,28 @@ def rows_in(file: Path) -> int | None:
     return max(0, lines - HEADER_LINES[file.suffix])
 
 
+def bad_line(file: Path) -> str | None:
+    """The first line of a .jsonl file that is no JSON object, in words; null where there is none."""
+    if file.suffix != ".jsonl" or not file.is_file():
+        return None
+    with file.open(encoding="utf-8", errors="replace") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                sound = not line.strip() or isinstance(json.loads(line), dict)
+            except (ValueError, RecursionError):
+                sound = False
+            if not sound:
+                return f"line {number} is no JSON object: {line.strip()[:60]}"
+    return None
+
+
 def pick_split(loaded: Any, split: str, path: str) -> Any:
     """The named split of what was loaded; a single table is its own only split."""
     if not hasattr(loaded, "keys"):
         return loaded
     if split not in loaded:
         raise DataError(
-            f"dataset.eval_split={split} is not in {path}, which has {', '.join(loaded.keys())}; "
-            "choose one with dataset.eval_split="
+            f"split {split!r} is not in dataset.path={path}, which has {', '.join(loaded.keys())}; choose "
+            "among them with dataset.eval_split= and dataset.calibration_split="
         )
     return loaded[split]

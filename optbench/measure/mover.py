@@ -25,18 +25,21 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
 def logarithm(estimate: Estimate) -> Estimate | None:
     """The log of a positive estimate and of its interval; None if any of them is not positive."""
     ends = estimate.interval
-    if estimate.value <= 0 or (ends is not None and ends.low <= 0):
+    if estimate.value <= 0 or (ends is not None and min(ends.low, ends.high) <= 0):
         return None
     interval = None if ends is None else Interval(math.log(ends.low), math.log(ends.high), ends.level)
     return Estimate(math.log(estimate.value), interval, estimate.reason)
 
 
 def ratio(first: Estimate, second: Estimate) -> Estimate | None:
-    """first / second with its interval, on the log scale; None unless all is positive."""
+    """first / second with its interval, on the log scale; None unless all is positive and can be held."""
     logs = (logarithm(first), logarithm(second))
     if logs[0] is None or logs[1] is None:
         return None
     found = difference(logs[0], logs[1])
     ends = found.interval
-    interval = None if ends is None else Interval(math.exp(ends.low), math.exp(ends.high), ends.level)
-    return Estimate(math.exp(found.value), interval, found.reason)
+    try:
+        interval = None if ends is None else Interval(math.exp(ends.low), math.exp(ends.high), ends.level)
+        return Estimate(math.exp(found.value), interval, found.reason)
+    except OverflowError:
+        return None

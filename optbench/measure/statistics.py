@@ -259,8 +259,10 @@ def welch(first: Sequence[float], second: Sequence[float], level: float = 0.95) 
     parts = [replicate_sd(run) ** 2 / len(run) for run in (first, second)]
     variance = math.fsum(parts)
     difference = float(np.mean(second) - np.mean(first))
-    weights = [part**2 / (len(run) - 1) for part, run in zip(parts, (first, second), strict=True)]
-    freedom = variance**2 / sum(weights) if variance > 0 else len(first) + len(second) - 2.0
+    freedom = len(first) + len(second) - 2.0
+    if variance > 0:  # shares of it, as squares of tiny variances would underflow
+        runs = zip(parts, (first, second), strict=True)
+        freedom = 1 / sum((part / variance) ** 2 / (len(run) - 1) for part, run in runs)
     h = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(variance)
     return WelchTest(
         ratio=log_estimate(difference, h, level),

@@ -42,9 +42,12 @@ class PretrainedModel(Model):
             return directory.resolve()
         if looks_like_path(self.path):
             found = "a file" if directory.exists() else "nothing there"
+            remedy = self.hint or "give the directory that save_pretrained wrote"
+            if directory.suffix == ".onnx":
+                remedy += ", and the directory of the ONNX file with artifact="
             raise DataError(
-                f"model.path={self.path} must be a directory with config.json and weights, found "
-                f"{found}; {self.hint or 'give the directory that save_pretrained wrote'}"
+                f"model.path={self.path} must be a directory with config.json and weights, found {found}; "
+                f"{remedy}"
             )
         patterns = [*CHECKPOINT_PATTERNS, "*.py"] if self.trust_remote_code else CHECKPOINT_PATTERNS
         return fetch_snapshot(self.path, "model", self.revision, patterns)

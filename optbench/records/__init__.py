@@ -19,6 +19,7 @@ from optbench.records.answers import (
     WorstRow,
 )
 from optbench.records.result import (
+    DECODE_ERRORS,
     RESULT_FILE,
     SCHEMA_VERSION,
     Decision,
@@ -68,6 +69,7 @@ from optbench.records.values import (
 
 __all__ = [
     "AGGREGATE_VERSION",
+    "DECODE_ERRORS",
     "RESULT_FILE",
     "SCHEMA_VERSION",
     "Aggregate",

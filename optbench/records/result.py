@@ -16,6 +16,8 @@ from optbench.records.values import Interval, Record
 
 SCHEMA_VERSION = 1
 RESULT_FILE = "result.json"
+DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
+"""What msgspec raises for data that is no record."""
 
 Status = Literal["ok", "failed", "skipped"]
 Outcome = Literal["pass", "fail", "inconclusive"]
@@ -90,7 +92,7 @@ def from_json(data: bytes, source: str = "result") -> RunResult:
     """The RunResult in `data`. Raises ResultError that names `source` and the offending field."""
     try:
         result = msgspec.json.decode(data, type=RunResult)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except DECODE_ERRORS as error:
         raise ResultError(f"{source} is not a readable optbench result: {error}") from error
     if result.schema_version > SCHEMA_VERSION:
         raise ResultError(
@@ -124,6 +126,8 @@ def read_result(path: Path) -> RunResult:
     """Read a `result.json`, or the one in a run directory. Raises ResultError."""
     file = path / RESULT_FILE if path.is_dir() else path
     try:
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            raise ResultError(f"{file} cannot be read: it is not a file")
         data = file.read_bytes()
     except OSError as error:
         raise ResultError(f"{file} cannot be read: {error.strerror}") from error

@@ -112,7 +112,8 @@ class Terminal:
         if self._level is not Verbosity.quiet and self._point is None:
             for line in grade_lines(result.trust):
                 say(self._out, line, "bold" if result.trust and result.trust.grade == "poor" else None)
-            self._out.print(result_table(result))
+            if result.variants.keys() >= {"baseline", "candidate"}:
+                self._out.print(result_table(result))
             for line in kernel_lines(result) + margin_lines(result.quality) + group_lines(result.quality):
                 say(self._out, line)
             for note in result.notes:
@@ -200,7 +201,7 @@ def speed_rows(result: RunResult) -> list[Row]:
     rows.append(
         ("latency, mean", *map(format_seconds, means), quotient(*means) if by_throughput else speedup)
     )
-    for first, second in zip(one.latency.percentiles, two.latency.percentiles, strict=True):
+    for first, second in zip(one.latency.percentiles, two.latency.percentiles, strict=False):
         rows.append(
             (
                 f"latency, p{first.q * 100:g}",
@@ -218,7 +219,7 @@ def speed_rows(result: RunResult) -> list[Row]:
         )
     )
     if len(rates) == 2 and not by_throughput:
-        rows.append(("throughput", *map(format_rate, rates), format_ratio(rates[1] / rates[0])))
+        rows.append(("throughput", *map(format_rate, rates), quotient(rates[1], rates[0])))
     return rows
 
 
@@ -242,24 +243,24 @@ def generation_rows(result: RunResult) -> list[Row]:
         means = (before.mean_seconds, after.mean_seconds)
         change = quotient(*means) if speedup is None else f"{format_ratio(speedup.value)} as fast"
         rows.append((f"{name}, mean", *map(format_seconds, means), change))
-        for first, second in zip(before.percentiles, after.percentiles, strict=True):
+        for first, second in zip(before.percentiles, after.percentiles, strict=False):
             if first.q in SHOWN_OF_PHASES:
                 ratio = quotient(first.seconds, second.seconds)
                 rows.append((f"{name}, p{first.q * 100:g}", percentile(first), percentile(second), ratio))
     rates = (one.output_tokens_per_second.value, two.output_tokens_per_second.value)
-    rows.append(("output tokens", *map(format_rate, rates), format_ratio(rates[1] / rates[0])))
+    rows.append(("output tokens", *map(format_rate, rates), quotient(rates[1], rates[0])))
     return rows
 
 
 def server_rows(result: RunResult) -> list[Row]:
     """The capacity within the bound, or the percentile at each rate that was offered."""
     server = result.server
-    if server is None or len(server.variants) < 2:
+    if server is None or not server.variants.keys() >= {"baseline", "candidate"}:
         return []
     one, two = (server.variants[name] for name in ("baseline", "candidate"))
     name = f"p{100 * server.percentile:g}"
     rows: list[Row] = []
-    for points in zip(one.load, two.load, strict=True):
+    for points in zip(one.load, two.load, strict=False):
         seconds = [percentile_at(point, server.percentile).seconds for point in points]
         cells = [under_load(point, server.percentile) for point in points]
         rate = format_rate(points[0].rate_per_second)
@@ -276,12 +277,12 @@ SUSTAINED = {"sustainable": "", "not": " (too slow)", "unclear": " (unclear)"}
 
 def percentile_at(point: LoadPoint, q: float) -> Percentile:
     """One percentile of a load point."""
-    return next(item for item in point.percentiles if item.q == q)
+    return next((item for item in point.percentiles if item.q == q), Percentile(q, None))
 
 
 def under_load(point: LoadPoint, q: float) -> str:
     """A percentile at an offered rate, and whether the rate is sustained."""
-    return percentile(percentile_at(point, q)) + SUSTAINED[point.sustained]
+    return percentile(percentile_at(point, q)) + SUSTAINED.get(point.sustained, "")
 
 
 def rate_or_reason(capacity: Capacity) -> str:
@@ -332,7 +333,8 @@ def footprint_rows(result: RunResult) -> list[Row]:
     rows: list[Row] = []
     if one.artifact is not None and two.artifact is not None:
         sizes = (one.artifact.size_bytes, two.artifact.size_bytes)
-        rows.append(("weights", *map(format_bytes, sizes), format_share(sizes[1] / sizes[0], 0)))
+        share = format_share(sizes[1] / sizes[0], 0) if sizes[0] else ""
+        rows.append(("weights", *map(format_bytes, sizes), share))
     if one.cold_start is not None and two.cold_start is not None:
         peaks = (one.cold_start.peak_memory_bytes, two.cold_start.peak_memory_bytes)
         share = format_share(peaks[1] / peaks[0], 0) if peaks[0] and peaks[1] else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.columns import REFERENCE_NAMES, class_indices, require
+from optbench.columns import REFERENCE_NAMES, class_indices, labels_in, require, row_in_file
 from optbench.components import Dataset, Examples, ModelSpec, Task, register
 from optbench.errors import DataError
 from optbench.quality.rows import RowMetric
@@ -107,7 +107,7 @@ class ImageExamples(Examples):
         if "reference" in columns:
             column = columns["reference"]
             given = {str(name): str(label) for name, label in (task.label_map or {}).items()}
-            values = rows.select(kept)[column][:]
+            values = labels_in(rows.select(kept), column)
             self._references, assumed = class_indices(values, rows.features[column], spec, given)
             self.notes += assumed
             self.metrics = {"top5": TOP5} if len(spec.labels) > TOP else {}
@@ -238,7 +238,7 @@ def decoded(rows: Any, column: str, channels: int) -> tuple[list[Any], dict[int,
         try:
             images.append(pixels_of(value, channels))
         except Exception as error:  # Pillow raises many kinds, SyntaxError for a broken PNG among them
-            failed[number] = f"dataset.data_keys.primary={column}, row {number}: {error}"
+            failed[number] = f"dataset.data_keys.primary={column}, row {row_in_file(rows, number)}: {error}"
     if not images:
         raise DataError(f"no row can be used; {failed[0]}")
     return images, failed

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.columns import no_text, readable, require
+from optbench.columns import no_text, readable, require, row_in_file
 from optbench.components import Dataset, Examples, ModelSpec, Task, register
 from optbench.errors import ConfigError, DataError
 from optbench.quality.squad import SQUAD_METRICS, squad_statistics
@@ -154,8 +154,10 @@ class QuestionExamples(Examples):
         self._references = None
         if "reference" in columns:
             values = rows[columns["reference"]][:]
-            self._references = [answers_of(value, number) for number, value in enumerate(values)]
-            self._require_answers()
+            self._references = [
+                answers_of(value, row_in_file(rows, number)) for number, value in enumerate(values)
+            ]
+            self._require_answers(rows)
         self._reader = task.reader(spec, self._tokenizer)
         self._windows = self._reader.windows(self._questions, self._contexts)
         if len(self._windows) > len(self._questions):
@@ -225,12 +227,12 @@ class QuestionExamples(Examples):
         pairs = zip(self._questions, self._contexts, strict=True)
         return [f"{question} | {context}" for question, context in pairs]
 
-    def _require_answers(self) -> None:
+    def _require_answers(self, rows: Any) -> None:
         unanswered = [row for row, known in enumerate(self._references or []) if not known]
         if unanswered and not self._task.no_answer:
             raise DataError(
-                f"{len(unanswered)} questions have no answer, the first in row {unanswered[0]}; set "
-                "task.no_answer=true (SQuAD v2)"
+                f"{len(unanswered)} questions have no answer, such as that of row "
+                f"{row_in_file(rows, unanswered[0])}; set task.no_answer=true (SQuAD v2)"
             )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.columns import no_text, readable, resolve_columns
+from optbench.columns import no_text, numbers_in, readable, resolve_columns
 from optbench.components import Dataset, Examples, Kind, ModelSpec, Task, register
 from optbench.errors import DataError
 from optbench.quality.rows import RowMetric
@@ -19,7 +19,6 @@ from optbench.tokenization import (
     encode,
     encode_batch,
     load_tokenizer,
-    numbers,
     padding_of,
     random_feed,
     texts_of_columns,
@@ -162,7 +161,7 @@ class EmbeddedExamples(Examples):
         self._texts = texts_of_columns(rows, columns)
         self._scores: list[float] | None = None
         if "reference" in columns:
-            self._scores = numbers(rows[columns["reference"]][:], columns["reference"])
+            self._scores = numbers_in(rows, columns["reference"])
         paired = "secondary" in columns
         self.kind: Kind = "regression" if self._scores is not None else "structured"
         self._retrieves = paired and self._scores is None

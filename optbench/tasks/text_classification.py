@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.columns import class_indices, no_text, readable, resolve_columns
+from optbench.columns import class_indices, labels_in, no_text, numbers_in, readable, resolve_columns
 from optbench.components import Dataset, Examples, Kind, ModelSpec, Task, register
 from optbench.tokenization import (
     arrays_of,
@@ -16,7 +16,6 @@ from optbench.tokenization import (
     encode,
     encode_batch,
     load_tokenizer,
-    numbers,
     padding_of,
     random_feed,
     texts_of_columns,
@@ -72,11 +71,11 @@ class TextClassification(Task):
         rows, failed = readable(rows, {f"data_keys.{role}": columns[role] for role in roles}, no_text)
         references: list[Any] | None = None
         if "reference" in columns:
-            values = rows[columns["reference"]][:]
+            column = columns["reference"]
             if self.is_regression:
-                references = numbers(values, columns["reference"])
+                references = numbers_in(rows, column)
             else:
-                feature = rows.features[columns["reference"]]
+                values, feature = labels_in(rows, column), rows.features[column]
                 references, note = class_indices(values, feature, spec, self.given_labels())
                 notes += note
         examples = TextExamples(self, spec, rows, columns, references, notes)

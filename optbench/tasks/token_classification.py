@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.columns import align_labels, list_columns, readable
+from optbench.columns import align_labels, list_columns, readable, row_in_file
 from optbench.components import Dataset, Examples, ModelSpec, Task, register
 from optbench.errors import DataError
 from optbench.quality.tagging import (
@@ -245,7 +245,13 @@ class TaggedExamples(Examples):
             if tags is None or len(tags) != len(row):
                 found = "none" if tags is None else len(tags)
                 raise DataError(
-                    f"row {number} has {len(row)} words and {found} tags in {column}; as many are required"
+                    f"row {row_in_file(rows, number)} has {len(row)} words and {found} tags in {column}; as "
+                    "many are required"
+                )
+            if odd := [tag for tag in tags if not isinstance(tag, str | int)]:
+                raise DataError(
+                    f"row {row_in_file(rows, number)} has the tag {odd[0]!r} in {column}; a text, or a "
+                    "number of a ClassLabel, is required for each word"
                 )
         if names is not None:
             values = [[names[tag] for tag in row] for row in values]

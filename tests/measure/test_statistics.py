@@ -110,6 +110,8 @@ def test_a_spread_of_one_replicate_is_an_error(call):
 def test_half_width_is_relative():
     estimate = statistics.ratio_estimate(THETAS)
     assert statistics.half_width(THETAS) == pytest.approx(estimate.interval.high / estimate.value - 1)
+    at_80 = statistics.ratio_estimate(THETAS, level=0.8)
+    assert statistics.half_width(THETAS, 0.8) == pytest.approx(at_80.interval.high / at_80.value - 1)
 
 
 def test_replicate_sd_divides_by_n_minus_1():
@@ -139,7 +141,7 @@ def test_the_order_of_the_replicates_does_not_matter(thetas, random):
 @given(theta_lists, st.floats(-1, 1))
 def test_a_common_factor_moves_the_interval_and_keeps_its_width(thetas, shift):
     moved = [theta + shift for theta in thetas]
-    assert statistics.half_width(moved) == pytest.approx(statistics.half_width(thetas), abs=1e-9)
+    assert statistics.half_width(moved) == pytest.approx(statistics.half_width(thetas), rel=1e-9, abs=1e-9)
 
 
 # how many more
@@ -207,6 +209,21 @@ def test_calls_that_never_vary_have_no_outliers_and_an_unknown_variant_none():
     samples = samples_of(a=[[[10, 10, 10]]])
     assert statistics.outlier_share(samples, "a") == 0.0
     assert statistics.outlier_share(samples, "b") == 0.0
+
+
+def test_what_lies_at_the_limit_is_no_outlier_and_the_limit_follows_the_spread():
+    at_the_limit = samples_of(a=[[[8, 8, 8, 8, 10]]])
+    assert statistics.outlier_share(at_the_limit, "a") == 0.0
+    wide = [8, 9, 10, 11, 12, 9, 11, 8, 12, 14]  # a third above a median of 10.5, with a MAD of 14%
+    assert statistics.outlier_share(samples_of(a=[[wide]]), "a") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("blocks", "groups"), [([5, 5], [5, 5]), ([4, 1, 6], [5, 6]), ([5, 2], [7]), ([2, 1], [3]), ([0], [])]
+)
+def test_blocks_are_joined_until_they_have_five_calls(blocks, groups):
+    found = statistics.neighbourhoods([np.ones(calls) for calls in blocks])
+    assert [len(group) for group in found] == groups
 
 
 # latency and throughput

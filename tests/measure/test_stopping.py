@@ -79,7 +79,10 @@ def test_seconds_left_follow_the_cost_of_a_replicate():
     assert RULE.seconds_left(10, 20) == pytest.approx(20)  # ten more at 2 s each
     assert RULE.seconds_left(5, 50) == pytest.approx(10)  # the rest of the budget
     assert RULE.seconds_left(1, 70) == pytest.approx(280)  # the least number, over budget
+    assert RULE.seconds_left(20, 30) == 0.0  # all are measured, whatever the budget leaves
+    assert RULE.seconds_left(10, 100) == 0.0  # the budget is spent
     assert StopRule(8, 8).seconds_left(2, 20) == pytest.approx(60)
+    assert StopRule(5, 10, budget_seconds=None).seconds_left(2, 20) == pytest.approx(80)
 
 
 @settings(deadline=None)

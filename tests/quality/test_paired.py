@@ -40,10 +40,10 @@ def weighted_mean(weights, column):
 
 
 def test_counts_tell_broken_from_fixed_rows():
-    baseline = np.array([True, True, True, False, False, True])
-    candidate = np.array([True, False, False, True, False, True])
+    baseline = np.array([True, True, True, False, False, True, True])
+    candidate = np.array([True, False, False, True, False, True, True])
     counts = paired_counts(baseline, candidate)
-    assert (counts.rows, counts.broken, counts.fixed) == (6, 2, 1)
+    assert (counts.rows, counts.broken, counts.fixed) == (7, 2, 1)
 
 
 def test_counts_refuse_arrays_of_different_lengths():
@@ -225,11 +225,21 @@ def test_the_rows_needed_give_about_80_percent_power():
     assert np.average(passed, weights=times) == pytest.approx(0.80, abs=0.03)
 
 
+def test_wilsons_interval_ends_exactly_where_no_row_or_every_row_counts():
+    for rows in range(1, 200):
+        none, every = wilson_interval(0, rows, 0.9), wilson_interval(rows, rows, 0.9)
+        assert (none.low, every.high, every.level) == (0.0, 1.0, 0.9)
+
+
 def test_t_interval_agrees_with_scipy():
     differences = np.random.default_rng(0).normal(0.1, 1, size=25)
     expected = stats.ttest_1samp(differences, 0).confidence_interval(0.9)
     interval = paired_t_interval(differences, 0.9)
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+    assert interval.level == 0.9
+    assert paired_t_interval(differences) == paired_t_interval(differences, 0.95)
+    two = paired_t_interval(np.array([1.0, 3.0]))
+    assert (two.low, two.high) == pytest.approx((2 - stats.t.ppf(0.975, 1), 2 + stats.t.ppf(0.975, 1)))
 
 
 def test_t_interval_refuses_a_single_row():
