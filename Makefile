@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: run test slow coverage check docs format clean
+.PHONY: run test slow release coverage check docs format clean
 
 run: $(VENV)/installed ## set up and run the demo
 	$(BIN)/optbench +experiment=demo
@@ -13,7 +13,10 @@ test: $(VENV)/installed ## set up and run the fast tests
 	$(BIN)/pytest -n $(JOBS) -m "not slow and not gpu"
 
 slow: $(VENV)/installed ## tests on real models and real processes
-	$(BIN)/pytest -n $(JOBS) -m "slow and not gpu"
+	$(BIN)/pytest -n $(JOBS) -m "slow and not release and not gpu"
+
+release: $(VENV)/installed ## what takes too long for every change: every fault, launcher and documented command
+	$(BIN)/pytest -n $(JOBS) -m "release and not gpu"
 
 coverage: $(VENV)/installed ## the fast tests, and which lines none of them runs, child processes included
 	$(BIN)/coverage erase

@@ -18,6 +18,7 @@ def blocks(name, language="python"):
 
 
 @pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.timeout(1800)
 def test_the_page_about_python_runs_from_top_to_bottom(tmp_path):
     script = "\n".join(blocks("docs/api.md"))

@@ -16,7 +16,7 @@ import pytest
 from optbench import cli
 from optbench.locations import package_file
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.release]
 
 COMMANDS = documented.commands()
 

@@ -163,6 +163,7 @@ def test_a_question_about_speed_runs_over_the_made_up_runtime(name, arguments, p
 
 
 @pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize(
     ("name", "recipes"),
     [
@@ -181,6 +182,7 @@ def test_recipes_run_side_by_side(name, recipes, place, data):
 
 
 @pytest.mark.slow
+@pytest.mark.release
 def test_the_search_ends_with_a_winner_of_two(place, data):
     search = ["recipe=choice(onnxruntime,onnxruntime-int8)", "graph=default", "hydra.sweeper.n_trials=2"]
     short = [item.replace("measure.", "tune.measure.") for item in QUICK]

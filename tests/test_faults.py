@@ -16,9 +16,26 @@ finally:
 linux = pytest.mark.skipif(sys.platform != "linux", reason="forks, signals and mounts as on Linux")
 
 
+EVERY_TIME = (
+    "worker crashed (SIGSEGV)",
+    "worker out of memory (RLIMIT_AS)",
+    "run.timeout_seconds while a worker hangs",
+    "Ctrl-C while preparing the models",
+    "coordinator killed in a sweep, then a larger grid with resume=",
+    "disk full in the output folder",
+    "truncated ONNX artifact",
+    "24 points: one raises, one is killed, one hangs; resume= mends them",
+)
+"""Cases that every change is held against; the others are for a release."""
+
+
+def as_parameter(case):
+    return pytest.param(case, id=case.name, marks=[] if case.name in EVERY_TIME else [pytest.mark.release])
+
+
 @linux
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [as_parameter(case) for case in CASES])
 def test_nothing_is_lost_left_or_unexplained(case, tmp_path):
     row = judge(case, tmp_path)
     if row.reason is not None:

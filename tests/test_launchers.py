@@ -136,6 +136,7 @@ def test_joblib(sweep, tmp_path, backend):
     check(tmp_path, sweep("cluster=joblib", f"hydra.launcher.backend={backend}"))
 
 
+@pytest.mark.release
 def test_a_launcher_can_be_named_without_its_cluster_file(sweep, tmp_path):
     needs("hydra_plugins.hydra_joblib_launcher", "joblib")
     check(tmp_path, sweep("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra/sweeper=basic"))
@@ -208,6 +209,7 @@ def kill_one(tmp_path, process):
     wait_for(lambda: coordinator(tmp_path, process), process).send_signal(signal.SIGKILL)
 
 
+@pytest.mark.release
 def test_a_killed_worker_of_joblib_costs_no_point(sweep, tmp_path):
     needs("hydra_plugins.hydra_joblib_launcher", "joblib")
     process = sweep.start("cluster=joblib", lasting=LONG)
@@ -217,6 +219,7 @@ def test_a_killed_worker_of_joblib_costs_no_point(sweep, tmp_path):
     check(tmp_path, (process.returncode, out, err))
 
 
+@pytest.mark.release
 def test_a_killed_worker_of_ray_costs_no_point(sweep, tmp_path):
     needs("hydra_plugins.hydra_ray_launcher", "ray")
     process = sweep.start("cluster=ray", "hydra.launcher.ray.init.num_cpus=2", lasting=LONG)
@@ -225,6 +228,7 @@ def test_a_killed_worker_of_ray_costs_no_point(sweep, tmp_path):
     check(tmp_path, (process.returncode, out, err))
 
 
+@pytest.mark.release
 def test_a_killed_job_of_submitit_leaves_the_others(sweep, tmp_path):
     needs("hydra_plugins.hydra_submitit_launcher", "slurm")
     process = sweep.start("cluster=local_slurm", lasting=LONG)
@@ -233,6 +237,7 @@ def test_a_killed_job_of_submitit_leaves_the_others(sweep, tmp_path):
     check(tmp_path, (process.returncode, out, err))
 
 
+@pytest.mark.release
 def test_ctrl_c_ends_a_sweep_after_the_points_that_run(sweep, tmp_path):
     needs("hydra_plugins.hydra_joblib_launcher", "joblib")
     process = sweep.start("cluster=joblib", lasting=LONG)
@@ -247,6 +252,7 @@ def test_ctrl_c_ends_a_sweep_after_the_points_that_run(sweep, tmp_path):
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.release
 def test_a_point_that_is_timed_has_the_machine_to_itself(sweep, tmp_path):
     needs("hydra_plugins.hydra_joblib_launcher", "joblib")
     assert sweep("cluster=joblib", "hydra.launcher.n_jobs=4", lasting=LONG)[0] == 0

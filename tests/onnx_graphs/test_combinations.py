@@ -113,7 +113,15 @@ def test_each_quantization_goes_with_each_graph_level(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("graph", GRAPHS[:4], ids=lambda graph: graph.level)
+@pytest.mark.parametrize(
+    "graph",
+    [
+        pytest.param(
+            graph, id=graph.level, marks=[pytest.mark.release] if graph.level in ("o1", "o3") else []
+        )
+        for graph in GRAPHS[:4]
+    ],
+)
 def test_every_setting_of_every_quantization_runs_or_is_refused(
     source, target, tmp_path, make_rows, answers, graph
 ):

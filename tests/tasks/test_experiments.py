@@ -9,7 +9,7 @@ import pytest
 from optbench.cli import main
 from optbench.records import read_result
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.release]
 
 SHORT = [
     "measure=quick",

@@ -237,6 +237,7 @@ def test_points_of_a_sweep_are_together_and_a_failed_one_is_told(store, tmp_path
     assert {path.name for path in sweep.iterdir()} == {"0", "1", "optbench.log", "results.csv"}
 
 
+@pytest.mark.release
 def test_raw_values_and_a_name_of_ones_own_if_asked_and_no_file_if_not(store, run):
     result, directory = run
     publish(store.tracker(log_raw_values=True, run_name="mine"), result, directory)
@@ -245,6 +246,7 @@ def test_raw_values_and_a_name_of_ones_own_if_asked_and_no_file_if_not(store, ru
     assert RAW in found.files
 
 
+@pytest.mark.release
 def test_without_artifacts_no_file_of_the_run_is_kept(store, run):
     publish(store.tracker(log_artifacts=False), *run)
     (found,) = store.runs()
@@ -304,6 +306,7 @@ def option(store):
     return chosen + ([f"tracking.tracking_uri={store.uri}"] if store.package == "mlflow" else [])
 
 
+@pytest.mark.release
 def test_points_of_parallel_processes_share_their_group_and_a_resumed_sweep_logs_none_again(store, tmp_path):
     points = [*SHORT, *option(store), "-m", "batch_size=1,2"]
     launcher = ["hydra/launcher=joblib", "hydra.launcher.backend=multiprocessing", "hydra.launcher.n_jobs=2"]
@@ -323,6 +326,7 @@ def test_points_of_parallel_processes_share_their_group_and_a_resumed_sweep_logs
     assert second.config_hash == first.config_hash
 
 
+@pytest.mark.release
 def test_exit_codes_are_those_of_the_run_whatever_becomes_of_its_log(store, tmp_path):
     (tmp_path / "wandb").write_text("a file")
     (tmp_path / "mlruns").write_text("a file")
