@@ -155,7 +155,7 @@ def safetensors_damage(stream: BinaryIO, size: int) -> str | None:
     """None, or why a safetensors file of `size` bytes cannot be whole.
 
     It is 8 bytes (length of the header, little endian), the header (JSON), the values.
-    Source: https://github.com/huggingface/safetensors, "Format".
+    Source: the safetensors README, "Format".
     """
     length = int.from_bytes(stream.read(8), "little")
     if size < 8 + length:

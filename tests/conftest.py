@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 WORDS = ["good", "bad", "great", "awful", "fine", "poor", "film", "plot", "cast", "a", "the", "is", "was"]
-NO_WEIGHTS = bytes([2, 0, 0, 0, 0, 0, 0, 0]) + b"{}"
-"""A whole safetensors file without a tensor."""
+HEADER = b'{"x":{"dtype":"F32","shape":[7],"data_offsets":[0,28]}}'
+STRAY_WEIGHTS = len(HEADER).to_bytes(8, "little") + HEADER + bytes(28)
+"""A whole safetensors file of 28 bytes of weights that belong to no model."""
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -155,7 +156,7 @@ def bare_model(tmp_path):
     directory.mkdir()
     save_tokenizer(directory)
     save_model_config(directory)
-    (directory / "model.safetensors").write_bytes(NO_WEIGHTS)
+    (directory / "model.safetensors").write_bytes(STRAY_WEIGHTS)
     return directory
 
 

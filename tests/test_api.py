@@ -249,6 +249,8 @@ def test_a_sweep_that_cannot_be_composed_ends_before_its_first_point(place, fake
 
 @linux_only
 def test_a_sweep_takes_over_what_an_earlier_one_finished(place, fake):
+    for path in (*fake["model.path"].iterdir(), fake["dataset.path"]):
+        os.utime(path, (0, 0))  # not written in the second in which the sweep begins
     optbench.sweep({"seed": [0]}, fake, "first")
     found = optbench.sweep({"seed": [0, 1]}, {**fake, "resume": "first"}, "second")
     notes = [" ".join(run.notes) for run in found.runs()]

@@ -27,6 +27,7 @@ ROOT = documented.ROOT
 
 NOT_OURS = {
     "pip": "installs packages",
+    "mutmut": "tries mutants; it has an environment of its own",
     "git": "fetches or commits",
     "cd": "changes the folder",
     "cp": "copies files",
@@ -220,7 +221,7 @@ def test_commands_are_found_where_they_are(tmp_path):
         ("optbench quant=dynamik", "dynamic"),
         ("optbench batch_size=0", "batch_size must be >= 1"),
         ("optbench -m quant=none,dynamik", "dynamik"),
-        ("optbench batch_size=1,8", "multirun"),
+        ("optbench batch_size=1,8", "needs -m"),
         ("optbench report", "directory"),
         ("optbench compare A B --fail-if speed<1", "speed"),
         ("optbench cache empty", "there is no empty"),

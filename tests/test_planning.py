@@ -43,7 +43,7 @@ def test_a_run_is_told_with_its_limit_its_guesses_and_what_they_rest_on(plan, da
     assert code == 0
     assert text.startswith("Plan: one run; nothing is run. timing at most 60 s budgets in measure")
     assert "starting about 19 s assumed: nothing like it was run here before" in text
-    assert "export bare, text-classification to be made: at most 0 B, about 20 s (assumed)" in text
+    assert "export bare, text-classification to be made: at most 28 B, about 20 s (assumed)" in text
     assert "quantize bare, dynamic, per_channel" in text
     assert "preparation about 40 s assumed" in text
     assert "evaluation about 6 s assumed" in text

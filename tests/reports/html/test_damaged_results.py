@@ -123,7 +123,7 @@ def reported(directory):
     page.html()
     page.markdown()
     text_of(page)
-    page.plots(directory / "plots")
+    page.plots(directory / "plots", png=False)
     Terminal().finish(page.result, directory / "result.json")
     sweep = page_of(directory.parent)
     sweep.html()

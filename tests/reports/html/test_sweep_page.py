@@ -24,7 +24,9 @@ def sweep(tmp_path, made_run, write_run):
     """Two variants at one shape, and one that failed."""
     share = r.NonInferiority(0.015, "not worse")
     for number, (quant, speedup, loss) in enumerate((("none", 1.5, -0.001), ("dynamic", 2.0, -0.012))):
-        run = made_run(quantization=quant, speedup=speedup)
+        run = made_run(
+            quantization=quant, speedup=speedup, command=["optbench", "-m", "quant=none,dynamic,static"]
+        )
         metric = r.replace(run.quality.metrics[0], difference=estimate(loss, 0.004), non_inferiority=share)
         run = r.replace(run, quality=r.replace(run.quality, metrics=[metric]))
         directory = write_run(tmp_path / "sweep" / str(number), run, [f"quant={quant}"])
