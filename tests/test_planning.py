@@ -48,7 +48,7 @@ def test_a_run_is_told_with_its_limit_its_guesses_and_what_they_rest_on(plan, da
     assert "preparation about 40 s assumed" in text
     assert "evaluation about 6 s assumed" in text
     assert "in all: about 2 min" in text
-    assert "Disk: nothing more" in text
+    assert "Disk: at most 56 B more" in text
 
 
 def test_nothing_to_evaluate_and_nothing_to_prepare_is_none(plan, data):

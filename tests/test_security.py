@@ -296,7 +296,7 @@ def test_processes_are_started_with_telemetry_off():
 
 
 def test_the_sources_name_no_address_but_those_that_are_known():
-    """A namespace of XML, an address that stands for any, and what names the store of runs that are logged online."""
+    """A namespace of XML, an address that stands for any, and what names the store of online runs."""
     known = {"http://www.w3.org/2000/svg", "https://api.wandb.ai", "https://hub.example"}
     found = set()
     for path in PACKAGE.rglob("*.py"):
