@@ -24,7 +24,6 @@ EVERY_TIME = (
     "coordinator killed in a sweep, then a larger grid with resume=",
     "disk full in the output folder",
     "truncated ONNX artifact",
-    "24 points: one raises, one is killed, one hangs; resume= mends them",
 )
 """Cases that every change is held against; the others are for a release."""
 

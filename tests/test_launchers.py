@@ -130,7 +130,7 @@ def test_one_point_after_the_other(sweep, tmp_path):
     check(tmp_path, sweep())
 
 
-@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+@pytest.mark.parametrize("backend", ["loky", pytest.param("multiprocessing", marks=pytest.mark.release)])
 def test_joblib(sweep, tmp_path, backend):
     needs("hydra_plugins.hydra_joblib_launcher", "joblib")
     check(tmp_path, sweep("cluster=joblib", f"hydra.launcher.backend={backend}"))
@@ -142,11 +142,13 @@ def test_a_launcher_can_be_named_without_its_cluster_file(sweep, tmp_path):
     check(tmp_path, sweep("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra/sweeper=basic"))
 
 
+@pytest.mark.release
 def test_the_same_as_slurm_on_this_machine(sweep, tmp_path):
     needs("hydra_plugins.hydra_submitit_launcher", "slurm")
     check(tmp_path, sweep("cluster=local_slurm"))
 
 
+@pytest.mark.release
 def test_a_ray_cluster_that_is_started_here(sweep, tmp_path):
     needs("hydra_plugins.hydra_ray_launcher", "ray")
     check(tmp_path, sweep("cluster=ray", "hydra.launcher.ray.init.num_cpus=2"))

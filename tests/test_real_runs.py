@@ -78,7 +78,9 @@ def onnx_answers(directory, texts):
     return answers
 
 
-@pytest.mark.parametrize("quant", ["none", "dynamic", "static", "weight_only"])
+@pytest.mark.parametrize(
+    "quant", ["none", "dynamic", "static", pytest.param("weight_only", marks=pytest.mark.release)]
+)
 def test_answers_equal_plain_loops_to_the_last_row(place, quant):
     result = run(place, f"quant={quant}")
     rows = rows_of(ROWS)
@@ -134,6 +136,7 @@ def test_two_optimized_variants_and_a_given_directory(place):
     assert candidate.runtime["graph_level"] == "none"
 
 
+@pytest.mark.release
 def test_openvino_answers_like_pytorch_and_its_directory_can_be_given(place):
     plain = run(place, "backend=openvino", "quant=none")
     assert (plain.quality.broken, plain.quality.fixed) == (0, 0)
@@ -267,6 +270,7 @@ def test_other_ways_to_run_pytorch_answer_nearly_alike(place, arguments, label, 
         assert result.timing.start == "fork"
 
 
+@pytest.mark.release
 def test_both_sides_can_be_pytorch_of_another_kind(place):
     result = run(
         place,

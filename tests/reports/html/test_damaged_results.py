@@ -171,6 +171,7 @@ def test_no_report_fails_on_a_result_that_can_be_read(data, tmp_path, full_run, 
     check(tmp_path, data.draw(damaged(whole)), whole)
 
 
+@pytest.mark.release
 @pytest.mark.slow
 @quiet(3000)
 @given(data=st.data())
