@@ -159,6 +159,7 @@ def test_openvino_answers_like_pytorch_and_its_directory_can_be_given(place):
     assert given.variants["candidate"].artifact.sha256 == artifact.sha256
 
 
+@pytest.mark.release
 def test_compressed_weights_answer_like_the_baseline(place):
     result = run(place, "baseline=openvino", "backend=openvino", "quant=nncf_weights")
     assert result.quality.agreement.value > 0.99
@@ -249,9 +250,21 @@ def test_a_checkpoint_without_a_trained_head_is_refused(place, capfd):
     ("arguments", "label", "smaller"),
     [
         (["backend=torch_compile", "quant=none"], "torch_compile", False),
-        (["backend=pytorch", "quant=torchao"], "pytorch torchao", True),
-        (["backend=pytorch", "quant=torch_dynamic"], "pytorch torch_dynamic", True),
-        (["backend=pytorch", "quant=none", "backend.autocast=true"], "pytorch autocast", False),
+        pytest.param(
+            ["backend=pytorch", "quant=torchao"], "pytorch torchao", True, marks=pytest.mark.release
+        ),
+        pytest.param(
+            ["backend=pytorch", "quant=torch_dynamic"],
+            "pytorch torch_dynamic",
+            True,
+            marks=pytest.mark.release,
+        ),
+        pytest.param(
+            ["backend=pytorch", "quant=none", "backend.autocast=true"],
+            "pytorch autocast",
+            False,
+            marks=pytest.mark.release,
+        ),
     ],
 )
 def test_other_ways_to_run_pytorch_answer_nearly_alike(place, arguments, label, smaller):
@@ -315,6 +328,7 @@ def test_larger_models_score_as_they_were_known_to(place, task, model, rows, met
 
 
 @needs_assets
+@pytest.mark.release
 def test_a_scale_per_channel_keeps_more_answers_than_one_per_tensor(place):
     found = {}
     for per_channel in (False, True):

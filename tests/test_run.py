@@ -1,5 +1,6 @@
 """Whole runs over the made-up runtime: real processes, no deep-learning library."""
 
+import importlib
 import json
 import math
 import os
@@ -14,7 +15,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from optbench import crew, run
+from optbench import crew
 from optbench.cli import main
 from optbench.errors import WorkerError
 from optbench.process import Template, start
@@ -190,6 +191,7 @@ def test_the_points_of_a_sweep_share_their_templates(place, fake, monkeypatch):
     made = []
     monkeypatch.setattr(crew, "Template", lambda *args: made.append(Template(*args)) or made[-1])
     readers = []
+    run = importlib.import_module("optbench.run")  # as an attribute it is the function
     monkeypatch.setattr(run, "start", lambda *args, **kw: readers.append(start(*args, **kw)) or readers[-1])
     sweep = ["-m", *fake[:-4], *SHORT, "hydra.sweep.dir=sweep", "batch_size=1,2"]
     assert main(sweep) == 0

@@ -131,7 +131,7 @@ def test_texts_are_timed_without_padding_and_by_several_processes(place, fake):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("family", ["gpt2", pytest.param("llama", marks=pytest.mark.release)])
 def test_real_runtimes_generate_alike_and_int8_is_judged(place, build_causal, rows_file, family):
     model = build_causal(family)
     quick = ["measure=quick", "measure.replicate_seconds=0.3", "measure.warmup_calls=2"]
