@@ -79,7 +79,12 @@ def onnx_answers(directory, texts):
 
 
 @pytest.mark.parametrize(
-    "quant", ["none", "dynamic", "static", pytest.param("weight_only", marks=pytest.mark.release)]
+    "quant",
+    [
+        "none",
+        "dynamic",
+        *(pytest.param(name, marks=pytest.mark.release) for name in ("static", "weight_only")),
+    ],
 )
 def test_answers_equal_plain_loops_to_the_last_row(place, quant):
     result = run(place, f"quant={quant}")
@@ -304,7 +309,10 @@ def test_both_sides_can_be_pytorch_of_another_kind(place):
     ("task", "model", "rows", "metric", "value"),
     [
         ("token-classification", "tiny-pos", "pos_test_1000.jsonl", "token_accuracy", 0.9008),
-        ("text-classification", "minilm-sentiment", "sentiment_test.jsonl", "accuracy", None),
+        pytest.param(
+            *("text-classification", "minilm-sentiment", "sentiment_test.jsonl", "accuracy", None),
+            marks=pytest.mark.release,
+        ),
     ],
 )
 def test_larger_models_score_as_they_were_known_to(place, task, model, rows, metric, value):
