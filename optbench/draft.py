@@ -38,7 +38,7 @@ class Draft:
             started_at=now(),
             command=sys.argv if command is None else list(command),
             config=resolved,
-            config_hash=config_hash(config),
+            config_hash=point_hash(resolved),
             environment=environment_of(config),
             failure=Failure("interrupted", self.stage, "the run has not come to its end"),
         )

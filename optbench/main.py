@@ -45,9 +45,6 @@ if TYPE_CHECKING:
     from optbench.run import Outcome
     from optbench.tune import Search
 
-MODE_CHANGED = "hydra.mode changed during config composition"
-"""What Hydra says when a config below the primary one sets the mode."""
-
 FORESEEN = (OptbenchError, *COMPOSING_ERRORS)
 """What a wrong command line or file ends in."""
 
@@ -220,10 +217,8 @@ def start(application: Callable[[], object], arguments: list[str]) -> None:
     try:
         with arguments_of(arguments):
             application()
-    except ConfigCompositionException as error:
-        if set(arguments) & set(SWEEP_FLAGS):
-            raise
-        if not str(error).startswith(MODE_CHANGED) and not is_sweep(arguments):
+    except ConfigCompositionException:
+        if set(arguments) & set(SWEEP_FLAGS) or not is_sweep(arguments):
             raise
         with arguments_of([SWEEP_FLAGS[0], *arguments]):
             application()

@@ -346,8 +346,10 @@ def test_a_directory_of_any_name_is_an_override(name):
     assert OmegaConf.create({"dir": f"/x/{name}"}).dir == str(parsed.value())
 
 
-def test_there_is_nothing_to_release_without_a_cluster():
+def test_there_is_nothing_to_release_without_a_cluster(monkeypatch):
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
     release()
+    assert "ray" not in sys.modules
 
 
 def test_a_cluster_that_runs_is_released(monkeypatch):
