@@ -63,6 +63,12 @@ def test_a_cpu_clock_that_did_not_tick_gives_no_ratio():
     assert len(statistics.log_ratios(samples, "baseline", "candidate")) == 1
 
 
+def test_cpu_time_of_calls_that_do_not_count_gives_no_ratio():
+    only_settling = Placed(0, 1, 0, "candidate", Block([999 * MS], 1, 5 * MS, 0))
+    samples = Samples([*samples_of(baseline=[[[10]]]).blocks, only_settling])
+    assert statistics.log_ratios(samples, "baseline", "candidate", clock="cpu") == []
+
+
 # the speed-up and its interval
 
 
@@ -88,7 +94,7 @@ def test_one_replicate_gives_a_value_and_the_reason_for_no_interval():
 
 
 def test_no_replicate_is_an_error():
-    with pytest.raises(ValueError, match="at least 1 replicate"):
+    with pytest.raises(ValueError, match=r"^a ratio needs at least 1 replicate, got 0$"):
         statistics.ratio_estimate([])
 
 
@@ -240,8 +246,9 @@ def test_latency_pools_the_counted_calls():
     assert [item.reason for item in found.percentiles][:2] == ["needs 1 more call", "needs 25 more calls"]
 
 
-def test_one_call_has_no_spread():
+def test_one_call_has_no_spread_and_two_have():
     assert statistics.latency(samples_of(a=[[[5]]]), "a").std_seconds == 0.0
+    assert statistics.latency(samples_of(a=[[[1, 3]]]), "a").std_seconds == pytest.approx(math.sqrt(2) / 1000)
 
 
 @pytest.mark.parametrize("call", [statistics.latency, lambda s, v: statistics.throughput(s, v, 1)])
@@ -258,16 +265,18 @@ def test_throughput_is_all_samples_over_all_seconds():
 
 
 def test_throughput_has_students_interval_over_the_replicates():
-    found = statistics.throughput(samples_of(a=[[[10]], [[11]], [[12]]]), "a", batch_size=1)
+    found = statistics.throughput(samples_of(a=[[[10]], [[11, 11]], [[12, 12, 12]]]), "a", batch_size=1)
     logs = [math.log(1000 / 10), math.log(1000 / 11), math.log(1000 / 12)]
     h = stats.t.ppf(1 - 0.03 / 2, 2) * stats.sem(logs)
     interval = found.samples_per_second.interval
-    assert interval.low == pytest.approx(3000 / 33 * math.exp(-h))
-    assert interval.high == pytest.approx(3000 / 33 * math.exp(h))
+    assert interval.low == pytest.approx(6000 / 68 * math.exp(-h))
+    assert interval.high == pytest.approx(6000 / 68 * math.exp(h))
+    assert interval.level == 0.95
 
 
 def test_throughput_of_one_replicate_has_no_interval():
     found = statistics.throughput(samples_of(a=[[[10]]]), "a", batch_size=1).samples_per_second
+    assert found.value == pytest.approx(100)
     assert (found.interval, found.reason) == (None, "needs at least 2 replicates")
 
 
@@ -284,11 +293,14 @@ def test_welch_agrees_with_scipy():
     assert found.ratio.value == pytest.approx(math.exp(np.mean(second) - np.mean(first)))
     assert found.ratio.interval.low == pytest.approx(math.exp(interval.low))
     assert found.ratio.interval.high == pytest.approx(math.exp(interval.high))
+    assert found.ratio.interval.level == 0.95
+    assert statistics.welch(first, second, 0.8).ratio.interval.level == 0.8
 
 
 def test_welch_without_any_spread_finds_what_differs():
     assert statistics.welch([0.1, 0.1], [0.1, 0.1]).p_value == 1.0
     assert statistics.welch([0.1, 0.1], [0.2, 0.2]).p_value == 0.0
+    assert statistics.welch([0.0, 0.0], [0.5, 0.5, 0.5]).degrees_of_freedom == 3.0
 
 
 @settings(deadline=None, max_examples=30)
