@@ -3,6 +3,7 @@
 import pytest
 
 from optbench.conditions import judge, parse
+from optbench.errors import ConfigError
 from optbench.records import Estimate, Interval
 from optbench.records.comparison import Judgement, Measure
 
@@ -66,3 +67,11 @@ def test_the_noise_floor_is_one_of_speed_alone_and_counts_in_both_directions():
     assert judge(parse("cpu_speedup>1.05"), faster, None, 0.2).outcome == "inconclusive"
     assert judge(parse("p95_ratio>1.05"), faster, None, 0.2).outcome == "fail"
     assert judge(parse("speedup>1.05"), faster, None, 0.15).outcome == "fail"
+    slower = measure(0.5, 0.4, 0.6)  # a floor of 1 reaches from one half to the double
+    assert judge(SLOWER, slower, None, 1.01).outcome == "inconclusive"
+    assert judge(SLOWER, slower, None, 1.0).outcome == "fail"
+
+
+def test_a_condition_that_is_refused_lists_what_can_be_asked():
+    with pytest.raises(ConfigError, match="METRIC is one of speedup, cpu_speedup, p50_ratio, p90_ratio, p95"):
+        parse("speed<1")
