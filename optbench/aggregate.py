@@ -262,12 +262,10 @@ def groups_of(
 
     A point that loaded nothing joins the only group that differs from it in threads alone.
     """
-    sizes: dict[int, int] = {}
     known: dict[int, Facts] = {}
     for own, status in zip(facts, statuses, strict=True):
         if own is not None and status == "ok":
             known[id(own)] = own
-            sizes[id(own)] = sizes.get(id(own), 0) + 1
     numbers = {key: number for number, key in enumerate(known)}
     joins: dict[int, int | None] = {}
     for own in facts:

@@ -1,14 +1,17 @@
 """Many results as one record: every point has its row, whatever became of it."""
 
+import gc
+import inspect
 import json
 import os
+from datetime import datetime, timezone
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from optbench import records
+from optbench import __version__, records
 from optbench.aggregate import (
     NEVER_STARTED,
     NO_RESULT,
@@ -16,12 +19,13 @@ from optbench.aggregate import (
     axes_of,
     fits_into,
     natural,
+    order_of,
     plan_key,
     planned,
 )
 from optbench.errors import ResultError
 from optbench.records import Failure, replace, to_json, write_atomically
-from optbench.records.aggregate import PLAN_FILE, SweepPlan
+from optbench.records.aggregate import PLAN_FILE, Point, Side, SweepPlan
 from optbench.reports.points import to_markdown
 from optbench.tables import write_all
 from optbench.walk import parse_overrides, plain_items, read_overrides, split_override
@@ -54,6 +58,16 @@ def test_a_sweep_is_a_row_for_each_point_ordered_by_variant_and_shape(sweep):
         ("0", "onnxruntime dynamic", 8),
     ]
     assert found.points[0].axes == {"quant": "none", "batch_size": "1"}
+
+
+def test_the_record_says_who_made_it_when_and_from_where(sweep):
+    before = datetime.now(timezone.utc).replace(microsecond=0)
+    found = aggregate([sweep, sweep / "0"])
+    assert found.optbench_version == __version__
+    created = datetime.fromisoformat(found.created_at)
+    assert before <= created <= datetime.now(timezone.utc)
+    assert found.created_at == f"{created:%Y-%m-%dT%H:%M:%S}+00:00"
+    assert (found.root, found.directories) == (str(sweep), [str(sweep), str(sweep / "0")])
 
 
 def test_a_row_holds_what_the_result_holds(sweep):
@@ -120,6 +134,38 @@ def test_a_plan_that_the_points_do_not_fit_is_a_note_and_no_guess(sweep):
     assert found.notes == [".: 9 points were planned, 4 were started"]
 
 
+def test_where_as_many_points_were_started_as_planned_none_is_missed(sweep):
+    write_atomically(sweep / PLAN_FILE, to_json(SweepPlan({"quant": ["a", "b", "c", "d"]})))
+    found = aggregate([sweep])
+    assert (found.counts, found.notes) == ({"ok": 4}, [])
+
+
+def test_the_gaps_of_several_sweeps_are_all_found_whatever_became_of_the_others(
+    tmp_path, made_run, write_run
+):
+    plans = {"a": ["1"], "b": ["7", "8", "9"], "c": ["1", "2"], "d": ["1", "3"]}
+    for name, values in plans.items():
+        write_run(tmp_path / name / "0", made_run(), ["seed=1"])
+        write_atomically(tmp_path / name / PLAN_FILE, to_json(SweepPlan({"seed": values})))
+    found = aggregate([tmp_path])
+    assert found.notes == ["b: 3 points were planned, 1 were started"]
+    missing = [point for point in found.points if point.status == "missing"]
+    assert [(point.name, point.directory, point.overrides) for point in missing] == [
+        ("c", str(tmp_path / "c"), ["seed=2"]),
+        ("d", str(tmp_path / "d"), ["seed=3"]),
+    ]
+
+
+@pytest.mark.parametrize(("limit", "missing"), [(6, 2), (5, 0)])
+def test_a_grid_beyond_the_limit_is_a_note_and_not_listed(sweep, monkeypatch, limit, missing):
+    monkeypatch.setattr(inspect.getmodule(aggregate), "PLAN_LIMIT", limit)
+    plan = SweepPlan({"quant": ["none", "dynamic"], "batch_size": ["1", "8", "16"]})
+    write_atomically(sweep / PLAN_FILE, to_json(plan))
+    found = aggregate([sweep])
+    assert found.counts.get("missing", 0) == missing
+    assert found.notes == ([] if missing else [".: 6 points were planned, 4 were started"])
+
+
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"axes": {}, "schema_version": 99}'])
 def test_a_plan_that_cannot_be_read_is_no_plan(sweep, content):
     (sweep / PLAN_FILE).write_bytes(content)
@@ -137,6 +183,25 @@ def test_what_may_not_be_compared_is_in_different_groups_and_the_fields_are_name
     assert found.differing == ["machine", "torch"]
     assert [(group.number, group.points) for group in found.groups] == [(0, 2), (1, 1)]
     assert names(found, group=1) == ["b"]
+
+
+def test_differing_facts_stand_in_their_own_order_and_unknown_ones_at_the_end(tmp_path, made_run, write_run):
+    variables = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    for name, version, more in (("a", "2.0", {}), ("b", "2.1", variables)):
+        environment = {
+            "machine": f"m-{name}",
+            "cpu_model": f"cpu-{name}",
+            "versions": {"torch": version},
+            "thread_variables": more,
+        }
+        write_run(tmp_path / name, made_run(environment=environment))
+    assert aggregate([tmp_path]).differing == [
+        "machine",
+        "cpu_model",
+        "torch",
+        "MKL_NUM_THREADS",
+        "OMP_NUM_THREADS",
+    ]
 
 
 def test_points_of_one_sweep_on_two_machines_are_two_groups_and_none_is_missed(tmp_path, made_run, write_run):
@@ -170,6 +235,14 @@ def test_a_library_that_was_not_installed_in_some_runs_makes_no_groups(tmp_path,
     environment = {"machine": "m1", "versions": {"torch": "2.0", "openvino": "2.0"}}
     write_run(tmp_path / "c", made_run(environment=environment))
     assert aggregate([tmp_path]).differing == ["openvino"]
+
+
+def test_a_plug_in_counts_as_a_library_does(tmp_path, made_run, write_run):
+    for name, plug_ins in (("a", {}), ("b", {"mine": "1.0"})):
+        write_run(tmp_path / name, made_run(environment={"machine": "m1", "plug_ins": plug_ins}))
+    assert len(aggregate([tmp_path]).groups) == 1
+    write_run(tmp_path / "c", made_run(environment={"machine": "m1", "plug_ins": {"mine": "2.0"}}))
+    assert aggregate([tmp_path]).differing == ["plug-in mine"]
 
 
 def test_a_result_of_a_newer_schema_says_so_and_one_of_an_older_is_read(tmp_path, made_run, write_run):
@@ -216,8 +289,28 @@ def test_nothing_to_aggregate_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ResultError, match="is a file"):
         aggregate([tmp_path / "file"])
-    with pytest.raises(ResultError, match="holds no results"):
-        aggregate([tmp_path])
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    advice = "holds no results; give a run or sweep directory, or one above them$"
+    with pytest.raises(ResultError, match=f"^{tmp_path}/a, {tmp_path}/b {advice}"):
+        aggregate([tmp_path / "a", tmp_path / "b"])
+
+
+def test_garbage_is_collected_afterwards_as_it_was_before(sweep):
+    try:
+        for switch, collects in ((gc.enable, True), (gc.disable, False)):
+            switch()
+            aggregate([sweep])
+            assert gc.isenabled() == collects
+    finally:
+        gc.enable()
+
+
+def test_a_run_without_a_log_points_to_none(sweep):
+    (sweep / "0" / "optbench.log").unlink()
+    logs = {point.name: point.log for point in aggregate([sweep]).points}
+    assert logs["0"] is None
+    assert logs["1"] == str(sweep / "1" / "optbench.log")
 
 
 def test_several_candidates_of_one_run_are_several_rows(tmp_path, made_run, write_run):
@@ -260,6 +353,44 @@ def test_axes_are_keys_that_differ_or_are_absent_somewhere():
         "nan",
         "none",
     ]
+
+
+def placed(name, group=0, label="onnxruntime", batch_size=None, **axes):
+    """A point that stands where these say."""
+    side = Side(label=label, backend="", quantization="") if label is not None else None
+    shape = {"batch_size": batch_size, "input_length": axes.pop("length", None)}
+    return Point(directory="", name=name, status="ok", group=group, candidate=side, axes=axes, **shape)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"group": 0, "label": "b"}, {"group": 1, "label": "a"}),
+        ({"group": 100}, {"group": None}),
+        ({"label": "a", "seed": "2"}, {"label": "b", "seed": "1"}),
+        ({"label": "zebra"}, {"label": None}),
+        ({"seed": "9", "batch_size": 8}, {"seed": "10", "batch_size": 1}),
+        ({"batch_size": 2, "length": 9}, {"batch_size": 10, "length": 8}),
+        ({"length": 9}, {"length": 10}),
+        ({"input_length": "16", "seed": "1"}, {"input_length": "8", "seed": "2"}),
+        ({"input_length": "8"}, {"input_length": "16"}),
+    ],
+)
+def test_points_stand_by_group_then_candidate_then_axes_then_shape_then_name(first, second):
+    earlier, later = placed("z", **first), placed("a", **second)
+    assert sorted([later, earlier], key=order_of) == [earlier, later]
+    same = placed("b", **second)
+    assert sorted([same, later], key=order_of) == [later, same]
+
+
+def test_a_batch_size_that_was_only_planned_orders_as_a_shape():
+    planned_only = [
+        replace(placed("a"), axes={"batch_size": "8", "seed": "2"}),
+        replace(placed("b"), axes={"batch_size": "16", "seed": "1"}),
+        replace(placed("c"), axes={"batch_size": "8", "seed": "1"}),
+        replace(placed("d"), axes={"seed": "1"}),
+    ]
+    assert [point.name for point in sorted(planned_only, key=order_of)] == ["d", "c", "b", "a"]
 
 
 def test_a_point_is_found_in_a_plan_however_its_values_are_written():
