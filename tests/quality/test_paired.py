@@ -1,3 +1,4 @@
+import inspect
 import math
 from functools import lru_cache
 
@@ -103,6 +104,18 @@ def test_tango_interval_with_all_rows_discordant_is_wilsons(broken, rows):
     assert tango.high == pytest.approx(2 * wilson.high - 1, abs=1e-9)
 
 
+@pytest.mark.parametrize("level", [0.05, 0.1, 0.8])
+def test_tango_interval_of_one_fixed_row_of_two_ends_where_wilsons_does(level):
+    """Above 1/3 nothing is likeliest broken, and (1 - 2 D)^2 = 2 z^2 D (1 - D) has Wilson's root."""
+    z = stats.norm.ppf(0.5 + level / 2)
+    assert tango_interval(0, 1, 2, level).high == pytest.approx((1 + z / math.sqrt(2 + z * z)) / 2)
+
+
+def test_tango_interval_says_its_level():
+    assert tango_interval(3, 9, 32, 0.9).level == tango_interval(0, 0, 32, 0.9).level == 0.9
+    assert tango_interval(3, 9, 32).level == 0.95
+
+
 @given(tables())
 def test_tango_interval_holds_the_difference_and_stays_in_range(table):
     broken, fixed, rows = table
@@ -168,6 +181,7 @@ def test_wilson_interval_agrees_with_statsmodels(rows, share, level):
     [
         (-0.009, 0.005, True, "not worse"),
         (-0.03, -0.011, True, "worse"),
+        (-0.03, -0.01, True, "cannot tell"),
         (-0.02, 0.0, True, "cannot tell"),
         (-0.01, 0.0, True, "cannot tell"),
         (-0.02, 0.009, False, "not worse"),
@@ -191,9 +205,18 @@ def test_rows_needed_never_fall_below_what_a_table_without_flips_needs():
 
 def test_no_number_of_rows_helps_when_the_observed_loss_reaches_the_margin():
     found = non_inferiority(30, 20, 1000, 0.01)
-    assert found.outcome == "cannot tell"
-    assert found.rows_needed is None
-    assert "1.00 points" in found.reason
+    assert (found.outcome, found.rows_needed, found.margin) == ("cannot tell", None, 0.01)
+    beyond = non_inferiority(35, 20, 1000, 0.01)
+    assert beyond.reason == (
+        "the observed loss, 1.50 points, is no smaller than the margin, 1.00; "
+        "more rows like these would not show otherwise"
+    )
+
+
+def test_rows_needed_follow_from_what_was_observed():
+    """Variance 0.07 - 0.05^2, so 0.0675 (1.644854 + 0.841621)^2 / (0.06 - 0.05)^2 = 4173.2."""
+    found = non_inferiority(60, 10, 1000, 0.06)
+    assert (found.difference, found.rows_needed, found.reason) == (-0.05, 4174, None)
 
 
 def test_a_clear_loss_is_worse_and_a_clear_gain_is_not():
@@ -261,11 +284,19 @@ def test_bootstrap_of_a_skewed_mean_agrees_with_scipys_bca():
 
 
 def test_bootstrap_falls_back_to_percentiles_when_the_jackknife_is_dear():
+    assert paired_bootstrap(weighted_mean, skewed(), resamples=400).acceleration is not None
     drawn = paired_bootstrap(weighted_mean, skewed(), resamples=399)
     assert drawn.acceleration is None
     interval = drawn.interval(0.9)
     expected = np.quantile(drawn.values, [0.05, 0.95])
     assert (interval.low, interval.high) == pytest.approx(tuple(expected))
+    assert interval.level == 0.9
+
+
+@pytest.mark.parametrize(("values", "is_known"), [([1.0], False), ([1.0, 3.0], True)])
+def test_a_jackknife_needs_a_row_that_stays(values, is_known):
+    drawn = paired_bootstrap(lambda weights, column: weights @ column, np.array(values))
+    assert (drawn.acceleration is not None) == is_known
 
 
 def test_drawing_equal_rows_together_changes_nothing_but_the_work():
@@ -288,6 +319,16 @@ def test_the_same_seed_gives_the_same_bootstrap_and_another_does_not():
     one, same, other = (paired_bootstrap(weighted_mean, skewed(), seed=s).interval() for s in (1, 1, 2))
     assert one == same
     assert one != other
+    without = paired_bootstrap(weighted_mean, skewed()).interval()
+    assert without == paired_bootstrap(weighted_mean, skewed(), seed=0).interval()
+
+
+def test_drawing_in_pieces_gives_the_same_bootstrap(monkeypatch):
+    whole = paired_bootstrap(weighted_mean, skewed(), resamples=500)
+    monkeypatch.setattr(inspect.getmodule(paired_bootstrap), "_CHUNK_WEIGHTS", 30 * 80)  # 30 draws of 80 rows
+    pieces = paired_bootstrap(weighted_mean, skewed(), resamples=500)
+    assert pieces.values == pytest.approx(whole.values)
+    assert pieces.acceleration == pytest.approx(whole.acceleration)
 
 
 @settings(max_examples=30)
@@ -305,13 +346,35 @@ def test_a_statistic_that_is_often_undefined_has_no_interval():
 
     drawn = paired_bootstrap(ratio, np.array([1] + [0] * 9))
     assert drawn.undefined == pytest.approx(0.9**10 * 10_000, rel=0.1)
+    assert drawn.undefined + len(drawn.values) == 10_000
     assert drawn.interval() is None
+
+
+@pytest.mark.parametrize(("undefined", "has_interval"), [(1, True), (2, False)])
+def test_one_undefined_value_in_a_hundred_is_not_too_many(undefined, has_interval):
+    drawn = Bootstrap(0.0, np.linspace(-1.0, 1.0, 99), undefined, acceleration=None)
+    assert (drawn.interval() is not None) == has_interval
 
 
 def test_an_extreme_acceleration_falls_back_to_the_percentile():
     values = np.linspace(-1.0, 1.0, 2001)
     steep = Bootstrap(0.0, values, 0, acceleration=0.6).interval()
     assert steep.high == pytest.approx(0.95)
+
+
+def test_values_equal_to_the_estimate_count_half_for_the_bias():
+    ties = 1 + np.repeat([-1e-13, 0.0, 1e-13], 100)  # equal but for rounding
+    values = np.concatenate([np.linspace(0, 0.99, 200), ties, np.linspace(1.01, 2, 500)])
+    bias, ends = stats.norm.ppf(0.2 + 0.3 / 2), stats.norm.ppf([0.1, 0.9])
+    adjusted = stats.norm.cdf(bias + (bias + ends) / (1 - 0.1 * (bias + ends)))
+    interval = Bootstrap(1.0, values, 0, acceleration=0.1).interval(0.8)
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(values, adjusted)))
+
+
+@pytest.mark.parametrize(("estimate", "low", "high"), [(-2.0, -2.0, 0.95), (2.0, -0.95, 2.0)])
+def test_an_estimate_outside_all_values_widens_the_percentile_interval(estimate, low, high):
+    interval = Bootstrap(estimate, np.linspace(-1.0, 1.0, 2001), 0, acceleration=0.1).interval()
+    assert (interval.low, interval.high) == pytest.approx((low, high))
 
 
 @pytest.mark.parametrize("columns", [[], [np.array([])], [np.zeros(2), np.zeros(3)]])
