@@ -299,6 +299,13 @@ def test_a_jackknife_needs_a_row_that_stays(values, is_known):
     assert (drawn.acceleration is not None) == is_known
 
 
+def test_the_acceleration_of_a_mean_is_its_skewness_over_six_roots_of_the_rows():
+    """One row of four is 1: skewness (1 - 2 p) / sqrt(p (1 - p)) at p = 1/4, however rows are grouped."""
+    drawn = paired_bootstrap(weighted_mean, np.array([0.0, 0.0, 0.0, 1.0]))
+    assert drawn.acceleration == pytest.approx(0.5 / math.sqrt(3 / 16) / (6 * 2))
+    assert paired_bootstrap(weighted_mean, np.array([2.0, 2.0])).acceleration == 0.0
+
+
 def test_drawing_equal_rows_together_changes_nothing_but_the_work():
     rng = np.random.default_rng(5)
     references, predictions = rng.integers(2, size=(2, 300))
