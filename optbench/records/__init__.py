@@ -19,8 +19,12 @@ from optbench.records.answers import (
     WorstRow,
 )
 from optbench.records.result import (
+    BLOCKS_FILE,
     DECODE_ERRORS,
+    PREDICTIONS_FILE,
+    REQUESTS_FILE,
     RESULT_FILE,
+    SAMPLES_FILE,
     SCHEMA_VERSION,
     Decision,
     Failure,
@@ -69,8 +73,12 @@ from optbench.records.values import (
 
 __all__ = [
     "AGGREGATE_VERSION",
+    "BLOCKS_FILE",
     "DECODE_ERRORS",
+    "PREDICTIONS_FILE",
+    "REQUESTS_FILE",
     "RESULT_FILE",
+    "SAMPLES_FILE",
     "SCHEMA_VERSION",
     "Aggregate",
     "ArtifactRecord",

@@ -16,6 +16,10 @@ from optbench.records.values import Interval, Record
 
 SCHEMA_VERSION = 1
 RESULT_FILE = "result.json"
+SAMPLES_FILE = "samples.parquet"
+BLOCKS_FILE = "blocks.parquet"
+REQUESTS_FILE = "requests.parquet"
+PREDICTIONS_FILE = "predictions.parquet"
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
 """What msgspec raises for data that is no record."""
 
@@ -25,7 +29,7 @@ Decision = Literal["SHIP", "DO NOT SHIP", "INCONCLUSIVE", "NOT ASKED"]
 
 
 class GateResult(Record, frozen=True):
-    """One gate: the bound, what was found, and what would settle it."""
+    """One gate: its bound; what was found, with its interval, in the bound's terms; what would settle it."""
 
     name: str
     outcome: Outcome
