@@ -1,6 +1,7 @@
 """Imports go down only: the order of the layers is the design, and this test holds it."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -158,6 +159,21 @@ def test_no_packages_import_each_other():
             if (other := module.partition(".")[0]) not in (top, "__version__")
         )
     list(TopologicalSorter(needs).static_order())  # raises CycleError, which names the cycle
+
+
+def test_the_table_of_the_architecture_page_has_that_order():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## Layers")[2].partition("\n## ")[0]
+    rows = [re.findall(r"`(\w+)/?`", line.split("|")[1]) for line in table.splitlines() if "|" in line]
+    row_of = {name: number for number, names in enumerate(rows) for name in names}
+    tops = {module_of(path).partition(".")[0] for path in SOURCES} - {"__init__", "__main__"}
+    assert set(row_of) == tops
+    for path in SOURCES:
+        own = module_of(path).partition(".")[0]
+        for module in imported_modules(path) if own in tops else ():
+            other = module.partition(".")[0]
+            if other in tops:
+                assert row_of[other] >= row_of[own], f"{own} imports {module}, which stands above it"
 
 
 @pytest.mark.parametrize("group", sorted(PLUG_INS))

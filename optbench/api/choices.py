@@ -92,7 +92,7 @@ def only_for_sweeps(composition: DictConfig, config: RunConfig) -> list[str]:
     found = []
     if composition.hydra.runtime.choices.get("sweep") not in (None, "none"):
         found.append("sweep must be none here; the points of a grid are the axes of optbench.sweep(...)")
-    for key, values in (("batch_size", config.batch_sizes), ("input_length", config.input_lengths)):
+    for key, values in config.grid.items():
         if values:
             found.append(f"{key}s is a list of points; call optbench.sweep({{'{key}': {list(values)}}})")
     if config.tune is not None:

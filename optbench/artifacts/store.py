@@ -218,15 +218,6 @@ def after(source: Artifact, made: Artifact) -> Artifact:
     )
 
 
-def read_entry(entry: Path, format: str = "onnx") -> Artifact | None:
-    """The artifact of a cache entry that is there and whole; else None."""
-    try:
-        manifest = entries.verified(entry)
-    except Damaged:
-        return None
-    return None if manifest is None else artifact_of(entry, format, manifest)
-
-
 def artifact_of(entry: Path, format: str, manifest: Manifest) -> Artifact:
     """The artifact of an entry that is known to be whole."""
     files = files_of(entry, format)

@@ -51,6 +51,11 @@ class Backend(Component, ABC):
     has_integer_operators: ClassVar[bool] = False
     """Whether it runs ONNX Runtime's operators in integers, such as QGemm."""
 
+    @property
+    def export_opset(self) -> int | None:
+        """ONNX operator set that an export should use; null leaves it to the exporter."""
+        return None
+
     def module_traits(self) -> ModuleTraits | None:
         """What `Quantization.transform` would meet; null where `load` does not call it."""
         return None

@@ -191,13 +191,15 @@ class RunConfig(Component):
                 f"quality.margin={self.quality.margin:g} and gates.max_accuracy_drop="
                 f"{self.gates.max_accuracy_drop:g} are one and the same setting; give one of them"
             )
-        for key, values in (
-            ("batch_sizes", self.batch_sizes),
-            ("input_lengths", self.input_lengths),
-        ):
-            for value in values or []:
-                found += at_least(key, value, 1)
-        return found + [problem for problem in self.candidate.problems() if "threads" not in problem]
+        for key, values in self.grid.items():
+            for value in values:
+                found += at_least(f"{key}s", value, 1)
+        return found + self.candidate.problems()
+
+    @property
+    def grid(self) -> dict[str, list[int]]:
+        """The values of a grid by the key that a point has one of; empty where there is no grid."""
+        return {"batch_size": self.batch_sizes or [], "input_length": self.input_lengths or []}
 
     @property
     def candidate(self) -> Variant:

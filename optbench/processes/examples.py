@@ -20,7 +20,7 @@ from optbench.quality.evaluation import Answers, Labelled, compare_variants
 from optbench.quality.metrics import METRICS, Metric, resolve_metric
 from optbench.quality.row_metric import RowMetric
 from optbench.records import DatasetRecord, QualityResult, replace
-from optbench.rows.calibration_rows import CalibrationRows, calibration_notes, draw_calibration_rows, row_keys
+from optbench.rows.calibration_rows import DrawnRows, calibration_notes, draw_calibration_rows, row_keys
 from optbench.rows.ragged import save_table
 
 ENVIRONMENT = {"USE_TORCH": "0", "USE_TF": "0", "USE_FLAX": "0"}
@@ -112,7 +112,7 @@ class ExampleHost:
         """Save the encoded rows, unpadded, for the workers."""
         save_table(path, self._opened().encoded())
 
-    def write_calibration(self, path: Path, count: int) -> CalibrationRows:
+    def write_calibration(self, path: Path, count: int) -> DrawnRows:
         """Save the encoded inputs of `count` seeded rows that are not evaluated, unpadded, at full length.
 
         They come from dataset.calibration_split, or from what quality.max_eval_samples leaves of the
@@ -136,7 +136,7 @@ class ExampleHost:
         save_table(path, feeds)
         notes = calibration_notes(drawn, split, count, examples.failed, len(feeds))
         usable = len(drawn.rows) - len(examples.failed)
-        return CalibrationRows(usable, drawn.rows_dropped, drawn.fingerprint, split, notes)
+        return DrawnRows(usable, drawn.rows_dropped, drawn.fingerprint, split, notes)
 
     def _calibration_source(self, count: int) -> tuple[str, Any]:
         """Name and rows of the split that calibration draws from; of a stream as many as may be needed."""

@@ -11,14 +11,14 @@ import msgspec
 
 from optbench.environment import DISTRIBUTIONS
 from optbench.errors import ResultError
-from optbench.records import RunResult, read_result
+from optbench.records import GRID_KEYS, RunResult, read_result
 from optbench.records.aggregate import Point
 from optbench.records.comparison import Difference
 from optbench.results.aggregate import aggregate
 from optbench.results.points import PLUG_IN, Facts, facts_of
 from optbench.results.walk import read_slim
 
-OF_A_SWEEP = ("batch_sizes", "input_lengths", "resume", "results_url")
+OF_A_SWEEP = (*GRID_KEYS, "resume", "results_url")
 LONGEST_VALUE = 60
 ABSENT = "absent"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from optbench.records import DECODE_ERRORS
+from optbench.records import DECODE_ERRORS, shape_of
 from optbench.records.aggregate import Point, Side
 from optbench.results.walk import DECODER, SlimResult
 
@@ -22,9 +22,7 @@ def point_of(result: SlimResult, name: str, common: Mapping[str, Any]) -> Point:
     """One candidate of a result as a row."""
     comparison, quality, trust = result.comparisons.get(name), result.quality, result.trust
     config, timing, failure, server = result.config, result.timing, result.failure, result.server
-    shape = {key: config.get(key) for key in ("batch_size", "input_length")}
-    if timing is not None:
-        shape = {"batch_size": timing.batch_size, "input_length": timing.input_length}
+    batch_size, input_length = shape_of(config, timing)
     values: dict[str, Any] = {}
     if comparison is not None:
         values = {
@@ -55,8 +53,8 @@ def point_of(result: SlimResult, name: str, common: Mapping[str, Any]) -> Point:
         model=text_at(config, "model", "path"),
         dataset=text_at(config, "dataset", "path"),
         scenario=text_at(config, "measure", "scenario") if timing is None else timing.scenario,
-        batch_size=whole(shape["batch_size"]),
-        input_length=whole(shape["input_length"]),
+        batch_size=whole(batch_size),
+        input_length=whole(input_length),
         variant=name,
         baseline=side_of(result, BASELINE),
         candidate=side_of(result, name),

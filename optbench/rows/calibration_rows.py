@@ -31,7 +31,7 @@ class CalibrationDraw:
 
 
 @dataclass(frozen=True)
-class CalibrationRows:
+class DrawnRows:
     """Which rows calibrate; their inputs wait in a file.
 
     rows: how many. rows_dropped: of the split, left out because they are also evaluated. fingerprint:

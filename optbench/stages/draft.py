@@ -19,7 +19,7 @@ from optbench.components import component_name, walk
 from optbench.config import MeasureConfig, RunConfig
 from optbench.environment import capture
 from optbench.errors import FULL, Unsupported, WorkerError
-from optbench.records import RESULT_FILE, Failure, RunResult, replace, write_result
+from optbench.records import GRID_KEYS, RESULT_FILE, Failure, RunResult, replace, write_result
 
 NOT_SETTINGS = ("resume", "results_url", "run", "tracking")
 """Keys of a config that change nothing about what is measured."""
@@ -145,7 +145,7 @@ def point_hash(resolved: Mapping[str, Any]) -> str:
     """The same of a config that is resolved already."""
     own = {key: value for key, value in resolved.items() if key not in NOT_SETTINGS}
     measure = {**(own.get("measure") or {}), "timeout_seconds": MeasureConfig.timeout_seconds}
-    return hash_of({**own, "measure": measure, "batch_sizes": None, "input_lengths": None})
+    return hash_of({**own, "measure": measure, **dict.fromkeys(GRID_KEYS)})
 
 
 def hash_of(resolved: Mapping[str, Any]) -> str:

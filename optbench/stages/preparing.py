@@ -194,8 +194,7 @@ def prepared_source(store: ArtifactStore, task: Task, variant: Variant, spec: Mo
     backend, quantization = variant.backend, variant.quantization
     artifact = store.checkpoint(spec)
     if (quantization.source_format or backend.artifact_formats[0]) == "onnx":
-        opset = getattr(backend, "opset", None)
-        artifact = store.exported(artifact, task.export_task, opset, spec.trust_remote_code)
+        artifact = store.exported(artifact, task.export_task, backend.export_opset, spec.trust_remote_code)
     if variant.graph.recipe() is not None:
         artifact = store.optimized(artifact, variant.graph)
     return artifact

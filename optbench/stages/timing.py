@@ -79,14 +79,14 @@ class Timing:
     def report(self, crew: Crew, measured: Measured) -> None:
         """Latencies, throughputs and the speed-up, from what was timed."""
         draft, samples = self.draft, measured.samples
+        new_tokens = self.config.task.generated_tokens
         for name in samples.variants():
+            throughput = statistics.throughput(samples, name, self.config.batch_size)
             draft.variant(
                 name,
                 latency=statistics.latency(samples, name),
-                throughput=statistics.throughput(samples, name, self.config.batch_size),
-                generation=phases.generation(
-                    samples, name, self.config.batch_size, self.config.task.generated_tokens
-                ),
+                throughput=throughput,
+                generation=phases.generation(samples, name, throughput.samples_per_second, new_tokens),
                 end_to_end=phases.end_to_end(samples, name),
             )
         refused = [

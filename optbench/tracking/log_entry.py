@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optbench.records import (
+    GRID_KEYS,
     Capacity,
     Comparison,
     Estimate,
@@ -18,9 +19,10 @@ from optbench.records import (
     QualityResult,
     RunResult,
     VariantResult,
+    shape_of,
 )
 
-LEFT_OUT = frozenset(["tracking", "chosen", "resume", "batch_sizes", "input_lengths", "objectives", "tune"])
+LEFT_OUT = frozenset([*GRID_KEYS, "tracking", "chosen", "resume", "objectives", "tune"])
 """Parts of a config that decide nothing about what was measured in this run."""
 LONGEST_PARAM = 500
 LONGEST_TAG = 2000
@@ -55,10 +57,7 @@ def plain_name(name: str) -> str:
 
 def name_of(result: RunResult) -> str:
     """A run in words, such as 'onnxruntime dynamic 8x32'."""
-    batch, length = result.config.get("batch_size"), result.config.get("input_length")
-    if result.timing is not None:
-        batch, length = result.timing.batch_size, result.timing.input_length
-    shape = "x".join(str(part) for part in (batch, length) if part is not None)
+    shape = "x".join(str(part) for part in shape_of(result.config, result.timing) if part is not None)
     return f"{label_of(result, 'candidate')} {shape}".strip()[:LONGEST_PARAM]
 
 

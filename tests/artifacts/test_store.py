@@ -12,8 +12,8 @@ from importlib import metadata
 import pytest
 
 from optbench.artifacts import store as store_module
-from optbench.artifacts.entries import Busy, unused
-from optbench.artifacts.store import ArtifactStore, read_entry
+from optbench.artifacts.entries import Busy, Damaged, unused, verified
+from optbench.artifacts.store import ArtifactStore, artifact_of
 from optbench.checkpoint import hash_files, read_spec
 from optbench.errors import DataError, WorkerError
 from optbench.locations import MANIFEST
@@ -292,7 +292,7 @@ def test_a_damaged_entry_is_made_anew(store, workshop, exported, checkpoint, dam
     assert workshop.steps == ["export", "export"]
     assert again.from_cache is False
     assert again.directory == exported.directory
-    assert read_entry(again.directory).sha256 == again.sha256
+    assert artifact_of(again.directory, "onnx", verified(again.directory)).sha256 == again.sha256
     assert store.exported(checkpoint, "text-classification", None).from_cache is True
     assert all(path.exists() for path in outside)
 
@@ -481,7 +481,8 @@ def test_external_data_of_an_entry_count_too(store):
     made = store._entry({"step": "export"}, make)
     assert made.size_bytes == len(b"graph" + b"weights")
     (made.directory / "model.onnx_data").write_bytes(b"WEIGHTS")
-    assert read_entry(made.directory) is None
+    with pytest.raises(Damaged):
+        verified(made.directory)
 
 
 def test_an_existing_checkpoint_is_taken_as_it_is(store, bare_model):
