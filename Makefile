@@ -4,7 +4,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: run test slow release coverage check docs format clean
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: help run test slow release coverage check docs format clean
 
 run: $(VENV)/installed ## set up and run the demo
 	$(BIN)/optbench +experiment=demo
@@ -30,7 +33,7 @@ check: $(VENV)/installed ## what CI runs before the tests
 docs: $(VENV)/installed ## the documentation as a site that needs no network: site/index.html
 	VENV=$(VENV) scripts/build_docs.sh --strict
 
-format: $(VENV)/installed
+format: $(VENV)/installed ## mend style in place
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -38,5 +41,5 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	PYTHON=$(PYTHON) VENV=$(VENV) scripts/setup.sh
 	touch $@
 
-clean:
+clean: ## remove the environment and all that was built
 	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache

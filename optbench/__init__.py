@@ -12,10 +12,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optbench.api import compare, compose, load_results, load_run, run, sweep
+    from optbench.api.calls import compare, compose, load_results, load_run, run, sweep
+    from optbench.api.views import Compared, Results, Run
     from optbench.config import RunConfig
     from optbench.errors import OptbenchError
-    from optbench.views import Compared, Results, Run
 
 __version__ = "0.1.0"
 
@@ -35,17 +35,17 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Compared": "optbench.views",
+    "Compared": "optbench.api.views",
     "OptbenchError": "optbench.errors",
-    "Results": "optbench.views",
-    "Run": "optbench.views",
+    "Results": "optbench.api.views",
+    "Run": "optbench.api.views",
     "RunConfig": "optbench.config",
-    "compare": "optbench.api",
-    "compose": "optbench.api",
-    "load_results": "optbench.api",
-    "load_run": "optbench.api",
-    "run": "optbench.api",
-    "sweep": "optbench.api",
+    "compare": "optbench.api.calls",
+    "compose": "optbench.api.calls",
+    "load_results": "optbench.api.calls",
+    "load_run": "optbench.api.calls",
+    "run": "optbench.api.calls",
+    "sweep": "optbench.api.calls",
 }
 """Where each name of the API lives."""
 

@@ -30,8 +30,8 @@ def main(arguments: list[str]) -> int:
     if rest and rest[0] in TOOLS:
         return run_tool(rest)
 
-    from optbench.arguments import argument_problems
-    from optbench.hooks import print_problems
+    from optbench.hydra_app.arguments import argument_problems
+    from optbench.hydra_app.typed import print_problems
     from optbench.main import launch
 
     words = [argument for argument in rest if argument != "--plan"]
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
 
 def run_tool(arguments: list[str]) -> int:
     """Run a command beside a run; what is wrong with it is one line on stderr."""
-    from optbench.tools import app
+    from optbench.commands.tools import app
 
     try:
         code = app(arguments, prog_name="optbench", standalone_mode=False)

@@ -19,10 +19,12 @@ from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from optbench import plugins
-from optbench.arguments import words_of
-from optbench.command_line import SWEEP_FLAGS
-from optbench.composition import (
+from optbench.delivery.command_line import SWEEP_FLAGS
+from optbench.errors import ConfigError, OptbenchError, ResultError, Unsupported
+from optbench.hydra_app import plugins
+from optbench.hydra_app.arguments import words_of
+from optbench.hydra_app.axes import point_title
+from optbench.hydra_app.composition import (
     COMPOSING_ERRORS,
     CONFIG_NAME,
     composed,
@@ -31,19 +33,18 @@ from optbench.composition import (
     initialized,
     prepare,
 )
-from optbench.draft import refused
-from optbench.errors import ConfigError, OptbenchError, ResultError, Unsupported
-from optbench.hooks import point_title, print_problems, to_config
+from optbench.hydra_app.invocation import Invocation
+from optbench.hydra_app.typed import print_problems, to_config
 from optbench.locations import LOG_FILE, conf_dir
 from optbench.records import RESULT_FILE
-from optbench.session import Session
+from optbench.stages.draft import refused
 from optbench.verbosity import Verbosity, verbosity
 
 if TYPE_CHECKING:
     from optbench.config import RunConfig
-    from optbench.crew import Templates
+    from optbench.processes.crew import Templates
     from optbench.run import Outcome
-    from optbench.tune import Search
+    from optbench.search.tune import Search
 
 FORESEEN = (OptbenchError, *COMPOSING_ERRORS)
 """What a wrong command line or file ends in."""
@@ -51,17 +52,17 @@ FORESEEN = (OptbenchError, *COMPOSING_ERRORS)
 
 def task(config: DictConfig) -> tuple[float, ...]:
     """One point: its `objectives`, for the sampler of a sweep. Never raises on bad input."""
-    from optbench.delivery import hand_in
-    from optbench.objectives import objective
-    from optbench.publishing import publish
+    from optbench.delivery.publishing import publish
+    from optbench.delivery.upload import hand_in
     from optbench.reports.terminal import Terminal
     from optbench.run import run
+    from optbench.search.objectives import objective
 
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
     sweeping = hydra_config.mode is RunMode.MULTIRUN
     title = point_title(hydra_config.job.num, hydra_config.overrides.task) if sweeping else None
-    terminal = Terminal(title, beside_others=Session.launched)
+    terminal = Terminal(title, beside_others=Invocation.launched)
     if verbosity() is Verbosity.verbose:
         logging.getLogger().addHandler(logging.StreamHandler())
     try:
@@ -69,7 +70,7 @@ def task(config: DictConfig) -> tuple[float, ...]:
     except ConfigError as error:  # a config that has not our callbacks, so that Hydra has made its directory
         discard(directory, f"{hydra_config.job.name}.log")
         print_problems(error)
-        Session.exit_code = error.exit_code
+        Invocation.exit_code = error.exit_code
         return ()
     search = search_of(checked, directory.parent) if sweeping else None
     if search is not None and (refusal := search.refuses(checked)):
@@ -89,7 +90,7 @@ def task(config: DictConfig) -> tuple[float, ...]:
         sweep = Path(hydra_config.sweep.dir) if sweeping else None
         hand_in(directory, outcome.result, checked.results_url, sweep)
         publish(checked.tracking, outcome.result, directory, directory.parent if sweeping else None)
-    Session.exit_code = outcome.exit_code
+    Invocation.exit_code = outcome.exit_code
     return tuple(objective(kind, outcome.result) for kind in checked.objectives)
 
 
@@ -98,24 +99,26 @@ def search_of(config: RunConfig, directory: Path) -> Search | None:
     from optbench.records.search import TUNE_FILE
     from optbench.reports.terminal import Terminal
     from optbench.reports.tuning import show_search
-    from optbench.tune import Search
+    from optbench.search.tune import Search
 
     if config.tune is None or config.quality.margin is None:
         return None
-    if Session.search is None:
+    if Invocation.search is None:
         search = Search(directory, config.tune, config.quality.margin, Terminal)
-        Session.search = search
-        Session.at_end.insert(
+        Invocation.search = search
+        Invocation.at_end.insert(
             0,
-            lambda: show_search(search.finish(Session.templates, Session.interrupted), directory / TUNE_FILE),
+            lambda: show_search(
+                search.finish(Invocation.templates, Invocation.interrupted), directory / TUNE_FILE
+            ),
         )
-    return Session.search
+    return Invocation.search
 
 
 def left_out(search: Search, config: RunConfig, directory: Path, reason: str) -> tuple[float, ...]:
     """The objectives of a point that a search does not run, which gets a row all the same."""
-    from optbench.objectives import WORST, objective
-    from optbench.tune import leave_out
+    from optbench.search.objectives import WORST, objective
+    from optbench.search.tune import leave_out
 
     leave_out(config, directory, reason)
     earlier = search.earlier(config)
@@ -127,24 +130,24 @@ def left_out(search: Search, config: RunConfig, directory: Path, reason: str) ->
 def own_choices(overrides: Sequence[str]) -> dict[str, str]:
     """What sets a point of a sweep apart: axis to value."""
     pairs = [item.partition("=") for item in overrides]
-    return {key: value for key, _, value in pairs if key in Session.axes}
+    return {key: value for key, _, value in pairs if key in Invocation.axes}
 
 
 def kept_templates(directory: Path) -> Templates:
     """The template processes that the points of a sweep share; they end with the sweep."""
-    from optbench.crew import Templates
+    from optbench.processes.crew import Templates
 
-    if Session.templates is None:
-        Session.templates = Templates(directory.parent / LOG_FILE)
-        Session.at_end.append(Session.templates.close)
-        atexit.register(Session.templates.close)
-    return Session.templates
+    if Invocation.templates is None:
+        Invocation.templates = Templates(directory.parent / LOG_FILE)
+        Invocation.at_end.append(Invocation.templates.close)
+        atexit.register(Invocation.templates.close)
+    return Invocation.templates
 
 
 def resumed(config: RunConfig, directory: Path, quiet: bool = False) -> Outcome | None:
     """The outcome of the same point in an earlier sweep, taken over; None if it must be measured."""
-    from optbench.resume import finished_before, take_over
     from optbench.run import Outcome
+    from optbench.stages.resume import finished_before, take_over
 
     try:
         source = finished_before(config)
@@ -185,8 +188,8 @@ def launch(arguments: list[str], planning: bool = False) -> int:
     """Run the Hydra application with `arguments`, or tell what it would do; returns the exit code."""
     prepare()
     plugins.extend_search_path()
-    Session.reset()
-    Session.planning = planning
+    Invocation.reset()
+    Invocation.planning = planning
     application = hydra.main(
         config_path=str(conf_dir()), config_name=CONFIG_NAME, execution_whitelist=("optbench.*",)
     )(task)
@@ -194,19 +197,19 @@ def launch(arguments: list[str], planning: bool = False) -> int:
         try:
             start(application, arguments)
         except KeyboardInterrupt:
-            if not Session.sweeping:
-                discard_unused(Session.directory)
+            if not Invocation.sweeping:
+                discard_unused(Invocation.directory)
             sys.stderr.write("optbench: interrupted\n")
             return 130
         except SystemExit as error:
             return error.code if isinstance(error.code, int) else 2
         except Exception as error:
-            if wants_traceback or not (Session.sweeping or isinstance(error, FORESEEN)):
+            if wants_traceback or not (Invocation.sweeping or isinstance(error, FORESEEN)):
                 raise
-            if Session.sweeping:
+            if Invocation.sweeping:
                 return ended_early(error)
             return refuse(arguments, error)
-    return Session.exit_code
+    return Invocation.exit_code
 
 
 def start(application: Callable[[], object], arguments: list[str]) -> None:
@@ -262,14 +265,14 @@ def refuse(arguments: list[str], error: Exception) -> int:
 def ended_early(error: Exception) -> int:
     """Say why a sweep ended before its last point, as when Hydra or a launcher failed; the exit code."""
     if isinstance(error, OSError) and error.strerror:
-        told = refused(error.filename or Session.directory or "a file", error)
+        told = refused(error.filename or Invocation.directory or "a file", error)
     else:
         told = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     sys.stderr.write(
         f"optbench: the sweep ended before its last point: {told}; when that is mended, run it again with "
-        f"resume={Session.directory}: what it has measured is taken over\n"
+        f"resume={Invocation.directory}: what it has measured is taken over\n"
     )
-    return 130 if Session.exit_code == 130 else 3
+    return 130 if Invocation.exit_code == 130 else 3
 
 
 @contextlib.contextmanager

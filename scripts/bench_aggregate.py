@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from optbench.aggregate import aggregate
-from optbench.tables import write_all
+from optbench.results.aggregate import aggregate
+from optbench.results.tables import write_all
 
 GOAL_SECONDS = 5.0
 GOAL_BYTES = 1e9

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 from scipy import special
 
-from optbench.artifacts import ArtifactStore
+from optbench.artifacts.store import ArtifactStore
 from optbench.backends.onnxruntime import OnnxRuntime
 from optbench.checkpoint import read_spec
 from optbench.components import LoadOptions, WaitPolicy
 from optbench.locations import cache_directory, package_file
-from optbench.ragged import save_table
-from optbench.worker import Assignment, VariantHost
+from optbench.processes.worker import Assignment, VariantHost
+from optbench.rows.ragged import save_table
 
 GOAL_MICROSECONDS = 20
 

@@ -22,21 +22,21 @@ from typing import Any
 
 from scipy import special
 
-from optbench.artifacts import ArtifactStore
+from optbench.artifacts.store import ArtifactStore
 from optbench.backends.pytorch import PyTorch
 from optbench.checkpoint import read_spec
 from optbench.components import DataKeys, LoadOptions, WaitPolicy
-from optbench.crew import Crew, Templates
 from optbench.datasets.labelled import LabelledDataset
 from optbench.environment import available_cores
-from optbench.examples import ENVIRONMENT
-from optbench.group import WorkerGroup
 from optbench.locations import cache_directory, package_file
-from optbench.outputs import Evaluation
-from optbench.process import Child, start
-from optbench.run import EVALUATION_BATCH
+from optbench.processes.child import Child, start
+from optbench.processes.crew import Crew, Templates
+from optbench.processes.examples import ENVIRONMENT
+from optbench.processes.group import WorkerGroup
+from optbench.processes.outputs import Evaluation
+from optbench.processes.worker import Assignment
+from optbench.stages.answering import EVALUATION_BATCH
 from optbench.tasks.text_classification import TextClassification
-from optbench.worker import Assignment
 
 GOAL = 1.5
 BATCH_SIZES = (1, 8, 32)
@@ -55,7 +55,7 @@ class Ours:
         )
         self.examples: Child = start(
             "dataset",
-            "optbench.examples:ExampleHost",
+            "optbench.processes.examples:ExampleHost",
             self.task,
             dataset,
             spec,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench_aggregate import make
 
-from optbench.report import page_of
+from optbench.delivery.report import page_of
 
 GOAL_SECONDS = 2.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")

@@ -18,10 +18,10 @@ from typing import Any
 
 def check(data: bytes) -> None:
     """Read `data` as a result, and as the result of a run directory; both may only refuse it."""
-    from optbench.aggregate import aggregate
     from optbench.errors import ResultError
     from optbench.records import from_json
     from optbench.reports.points import to_markdown
+    from optbench.results.aggregate import aggregate
 
     with tempfile.TemporaryDirectory() as place:
         file = Path(place, "run", "result.json")
@@ -41,7 +41,7 @@ def main() -> None:
     """Fuzz for as long as libFuzzer's options say."""
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["optbench"]):
-        for name in ("aggregate", "points", "records", "reports.points", "walk"):
+        for name in ("records", "reports.points", "results.aggregate", "results.points", "results.walk"):
             importlib.import_module(f"optbench.{name}")
     atheris.Setup(sys.argv, check)
     atheris.Fuzz()

@@ -9,7 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from optbench.records import read_result
-from optbench.reports.terminal import grade_lines, result_table
+from optbench.reports.remarks import grade_lines
+from optbench.reports.run_table import result_table
 
 FONT_FROM_ELSEWHERE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 """A picture must not fetch anything; without the font any monospaced one serves."""

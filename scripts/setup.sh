@@ -9,5 +9,6 @@ venv=${VENV:-.venv}
     echo "optbench needs Python 3.10 or newer; '$python' is $("$python" --version 2>&1). Set PYTHON=." >&2
     exit 2
 }
+echo "installing optbench and its libraries into $venv (PyTorch among them): three to five minutes at first" >&2
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optbench import artifacts
+from optbench.artifacts import store as store_module
 from optbench.cli import main
 from optbench.locations import MANIFEST
-from optbench.preparation import Preparer
+from optbench.processes.preparation import Preparer
 from optbench.quantizations.dynamic import DynamicQuantization
 from optbench.records import read_result
 
@@ -75,13 +75,13 @@ def test_a_run_is_exported_loads_alone_and_measures_as_the_same_files(place, tin
 
 
 def test_the_second_point_of_a_sweep_prepares_nothing_again(place, tiny_model, monkeypatch):
-    made, apart = [], artifacts.run_apart
+    made, apart = [], store_module.run_apart
 
     def noting(log, name, *args):
         made.append(name)
         return apart(log, name, *args)
 
-    monkeypatch.setattr(artifacts, "run_apart", noting)
+    monkeypatch.setattr(store_module, "run_apart", noting)
     monkeypatch.setenv("OPTBENCH_CACHE_DIR", str(place / "cache"))
     model = ["model=pretrained", f"model.path={tiny_model}", "quality=none", "baseline=onnxruntime"]
     points = ["-m", "quant=dynamic", "batch_size=1,2", "hydra.sweep.dir=sweep"]

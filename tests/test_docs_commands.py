@@ -15,13 +15,14 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
-from optbench import cli, hooks, plugins
-from optbench.complaints import complaint
+from optbench import cli
 from optbench.components import collect_problems
-from optbench.conditions import parse as parse_condition
 from optbench.config import register_run_schema
+from optbench.hydra_app import hooks, plugins
+from optbench.hydra_app.complaints import complaint
+from optbench.hydra_app.resolvers import register_resolvers
 from optbench.locations import conf_dir
-from optbench.resolvers import register_resolvers
+from optbench.results.conditions import parse as parse_condition
 
 ROOT = documented.ROOT
 
@@ -85,7 +86,7 @@ def test_a_documented_command_composes_or_parses(command, place, monkeypatch, ca
     if reasons := [reason for part, reason in NOT_CHECKED.items() if part in command.text]:
         pytest.skip(reasons[0])
     monkeypatch.chdir(place)
-    monkeypatch.setattr(hooks.Session, "axes", hooks.Session.axes)
+    monkeypatch.setattr(hooks.Invocation, "axes", hooks.Invocation.axes)
     problem = problem_of(list(command.words), capfd)
     assert problem is None, f"{command.file}, line {command.line}: {command.text}\n  {problem}"
 
@@ -150,7 +151,7 @@ def tool_problem(arguments):
     """What a tool says about its arguments; it is not run."""
     import typer
 
-    from optbench.tools import app
+    from optbench.commands.tools import app
 
     command, name, rest = typer.main.get_command(app), "optbench", arguments
     while hasattr(command, "commands"):

@@ -21,10 +21,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.release]
 COMMANDS = documented.commands()
 
 NOT_RUN = {
-    "doctor": "measures for half a minute; tests/test_doctor.py",
+    "doctor": "measures for half a minute; tests/commands/test_doctor.py",
     "torch_compile": "compiles for minutes; tests/test_torch_compile.py",
     "torch-compile": "compiles for minutes; tests/test_torch_compile.py",
-    "measure=server": "needs streams of many seconds; tests/test_serving.py",
+    "measure=server": "needs streams of many seconds; tests/stages/test_serving.py",
     "measure=strict": "takes ten minutes",
     "experiment=": "decides its own length; what it composes to is checked",
     "task=": "needs a model and rows of that task; tests/tasks",
@@ -33,7 +33,7 @@ NOT_RUN = {
     "CUDAExecutionProvider": "needs a GPU",
     "device=cuda": "needs a GPU",
     "device=GPU": "needs a GPU",
-    "resume=": "needs the sweep that it names; tests/test_resume.py",
+    "resume=": "needs the sweep that it names; tests/stages/test_resume.py",
     "calibration_split": "needs data with two splits; tests/test_dynamic_quantization.py",
     "baseline.artifact": "needs files of both sides; tests/test_real_runs.py",
     "openvino_directory": "needs a model that OpenVINO has saved; tests/test_openvino.py",
@@ -41,7 +41,7 @@ NOT_RUN = {
     "/models/": "is a place on somebody's machine",
     "--config-name": "is composed, which reads the file",
     "launcher": "needs a cluster or a package of its own",
-    "cluster=": "starts processes of its own, on machines of its own; tests/test_launchers.py",
+    "cluster=": "starts processes of its own, on machines of its own; tests/hydra_app/test_launchers.py",
     "s3://": "needs the package that reaches such a place",
     "=reference": "belongs to the plug-in that the page writes; tests/test_extensions.py",
     "tracking=": "needs the package of an extra, or an account; tests/trackers",

@@ -8,15 +8,16 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
-from optbench import plugins
 from optbench.cli import main
 from optbench.components import collect_problems
 from optbench.config import Scenario, register_run_schema
-from optbench.help import meaning
-from optbench.hooks import sweep_axes, to_config
+from optbench.hydra_app import plugins
+from optbench.hydra_app.axes import sweep_axes
+from optbench.hydra_app.help import meaning
+from optbench.hydra_app.resolvers import options, register_resolvers
+from optbench.hydra_app.typed import to_config
 from optbench.locations import conf_dir
 from optbench.records import read_result
-from optbench.resolvers import options, register_resolvers
 
 FILES = sorted((conf_dir() / "experiment").glob("*.yaml"))
 NAMED = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

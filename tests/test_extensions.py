@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from optbench import components
-from optbench.aggregate import aggregate
-from optbench.compare import compare
 from optbench.errors import ResultError
 from optbench.records import read_result
+from optbench.results.aggregate import aggregate
+from optbench.results.compare import compare
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "tests" / "example_plugin"

@@ -10,15 +10,15 @@ import numpy as np
 import onnxruntime
 import pytest
 
-import optbench.quiet_openvino  # noqa: F401 - before openvino
+import optbench.runtimes.quiet_openvino  # noqa: F401 - before openvino
 from optbench.backends import openvino as module
 from optbench.backends.openvino import OpenVino, Precision
 from optbench.components import Artifact, LoadOptions, ModelSpec, WaitPolicy
 from optbench.errors import DataError, Unsupported
 from optbench.graphs.session import SessionGraph
-from optbench.openvino_session import plain
 from optbench.quantizations.dynamic import DynamicQuantization
 from optbench.quantizations.none import NoQuantization
+from optbench.runtimes.openvino_session import plain
 
 FEED = {"input_ids": np.array([[1, 2, 3, 4], [5, 6, 7, 8]]), "attention_mask": np.ones((2, 4), np.int64)}
 

@@ -6,8 +6,8 @@ import pytest
 
 from optbench.cli import main
 from optbench.config import Objective
-from optbench.objectives import WORST, objective
 from optbench.records import read_result
+from optbench.search.objectives import WORST, objective
 
 pytestmark = [
     pytest.mark.slow,

@@ -12,22 +12,22 @@ import datasets
 import numpy as np
 import pytest
 
-from optbench.artifacts import ArtifactStore
+from optbench.artifacts.store import ArtifactStore
 from optbench.backends.pytorch import PyTorch
 from optbench.checkpoint import read_spec
 from optbench.components import LoadOptions, Priority, WaitPolicy
-from optbench.crew import Crew, Templates
 from optbench.datasets.labelled import LabelledDataset
-from optbench.examples import ENVIRONMENT
-from optbench.group import WorkerGroup
-from optbench.outputs import Evaluation
-from optbench.process import start
-from optbench.run import EVALUATION_BATCH
+from optbench.processes.child import start
+from optbench.processes.crew import Crew, Templates
+from optbench.processes.examples import ENVIRONMENT
+from optbench.processes.group import WorkerGroup
+from optbench.processes.outputs import Evaluation
+from optbench.processes.worker import Assignment
+from optbench.stages.answering import EVALUATION_BATCH
 from optbench.tasks.fill_mask import FillMask
 from optbench.tasks.image_classification import ImageClassification
 from optbench.tasks.question_answering import QuestionAnswering
 from optbench.tasks.token_classification import TokenClassification
-from optbench.worker import Assignment
 
 ASSETS = Path(os.environ.get("OPTBENCH_TEST_ASSETS", Path(__file__).parents[2] / "shared" / "assets"))
 MODELS, DATA = ASSETS / "models", ASSETS / "data"
@@ -55,7 +55,7 @@ def evaluate(templates, tmp_path):
         spec, log = read_spec(model), tmp_path / "log"
         arguments = (task, dataset, spec, 0)
         examples = start(
-            "dataset", "optbench.examples:ExampleHost", *arguments, environment=ENVIRONMENT, log=log
+            "dataset", "optbench.processes.examples:ExampleHost", *arguments, environment=ENVIRONMENT, log=log
         )
         workers = None
         try:

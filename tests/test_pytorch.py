@@ -6,7 +6,7 @@ import pytest
 from optbench.backends.pytorch import PyTorch
 from optbench.components import Graph, ModelSpec, ModuleTraits, WaitPolicy
 from optbench.errors import DataError
-from optbench.torch_session import Attention, Precision
+from optbench.runtimes.torch_session import Attention, Precision
 
 FEED = {
     "input_ids": np.array([[2, 5, 6, 7, 3], [2, 8, 9, 3, 0]]),

@@ -11,7 +11,7 @@ import pytest
 
 from optbench.cli import main
 from optbench.locations import package_file
-from optbench.process import start
+from optbench.processes.child import start
 from optbench.records import read_result
 
 pytestmark = pytest.mark.slow
@@ -182,8 +182,8 @@ def test_forked_and_fresh_workers_answer_alike(place):
 def test_onnx_runtimes_worker_imports_neither_torch_nor_transformers(place):
     from optbench.backends.onnxruntime import OnnxRuntime
     from optbench.components import LoadOptions, Priority, WaitPolicy
-    from optbench.ragged import save_table
-    from optbench.worker import Assignment
+    from optbench.processes.worker import Assignment
+    from optbench.rows.ragged import save_table
 
     result = run(place, "quality=none")
     record = result.variants["candidate"].artifact
@@ -193,7 +193,9 @@ def test_onnx_runtimes_worker_imports_neither_torch_nor_transformers(place):
     save_table(place / "feeds.npz", [{name: np.ones((1, 4), np.int64) for name in INPUTS}])
     options = LoadOptions(1, WaitPolicy.runtime, "default", "AutoModel", priority=Priority.normal)
     assignment = Assignment(OnnxRuntime(), artifact, options, place / "feeds.npz", {})
-    child = start("worker", "optbench.worker:VariantHost", assignment, environment={}, log=place / "log")
+    child = start(
+        "worker", "optbench.processes.worker:VariantHost", assignment, environment={}, log=place / "log"
+    )
     try:
         child.receive()
         child.call("load")

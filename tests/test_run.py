@@ -15,12 +15,13 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 
-from optbench import crew
 from optbench.cli import main
 from optbench.errors import WorkerError
-from optbench.process import Template, start
+from optbench.processes import crew
+from optbench.processes.child import start
+from optbench.processes.template import Template
 from optbench.records import KernelReport, read_result
-from optbench.run import kernels_or_reason
+from optbench.stages.starting import kernels_or_reason
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks and signals as on Linux")
 

@@ -13,14 +13,14 @@ import pytest
 from pyarrow import parquet
 
 import optbench
-from optbench import host
-from optbench.aggregate import aggregate
 from optbench.cli import main
 from optbench.errors import DataError
-from optbench.process import QUIET
+from optbench.processes import host
+from optbench.processes.child import QUIET
 from optbench.records import ArtifactRecord, Failure, replace
-from optbench.run import working_directory
-from optbench.tables import cell, write_all
+from optbench.results.aggregate import aggregate
+from optbench.results.tables import cell, write_all
+from optbench.stages.preparing import working_directory
 from optbench.trackers.mlflow import Mlflow
 from optbench.trackers.wandb import Wandb
 

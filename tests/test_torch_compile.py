@@ -9,7 +9,7 @@ from optbench.backends import torch_compile
 from optbench.backends.torch_compile import LIMIT_LOGGER, CompiledSession, TorchCompile, cxx
 from optbench.components import Graph, ModelSpec, ModuleTraits, WaitPolicy
 from optbench.errors import DataError
-from optbench.torch_session import Precision
+from optbench.runtimes.torch_session import Precision
 
 SPEC = ModelSpec(None, "bert", (), None, None)
 DEFAULT = Graph(level="default")

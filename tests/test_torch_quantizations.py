@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from optbench import torch_kernels
 from optbench.backends.fake import Fake
 from optbench.backends.onnxruntime import OnnxRuntime
 from optbench.backends.pytorch import PyTorch
@@ -12,7 +11,8 @@ from optbench.components import Artifact, LoadOptions, ModelSpec, Quantization, 
 from optbench.errors import DataError
 from optbench.quantizations.torch_dynamic import Engine, TorchDynamicQuantization, WeightType
 from optbench.quantizations.torchao import Scheme, TorchaoQuantization
-from optbench.torch_session import Attention, Precision
+from optbench.runtimes import torch_kernels
+from optbench.runtimes.torch_session import Attention, Precision
 
 SPEC = ModelSpec(None, "bert", (), None, None)
 FEED = {

@@ -11,9 +11,9 @@ from optbench.cli import main
 from optbench.components import Artifact, LoadOptions, WaitPolicy
 from optbench.errors import DataError
 from optbench.models.pretrained import PretrainedModel
-from optbench.preparation import Preparer
-from optbench.tokenization import load_tokenizer
-from optbench.torch_session import Attention, Precision, load_module
+from optbench.processes.preparation import Preparer
+from optbench.rows.tokenization import load_tokenizer
+from optbench.runtimes.torch_session import Attention, Precision, load_module
 
 CLASS = "AutoModelForSequenceClassification"
 MODEL_CODE = """

@@ -79,6 +79,11 @@ class OnnxRuntime(Backend):
             )
         return found
 
+    @property
+    def export_opset(self) -> int | None:
+        """As configured."""
+        return self.opset
+
     def supports(self, spec: ModelSpec, graph: Graph) -> str | None:
         """Two names for the graph level must not disagree."""
         if self.optimization_level is None or graph.session_level == "default":

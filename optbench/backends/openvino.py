@@ -20,7 +20,7 @@ from optbench.components import (
     register,
 )
 from optbench.errors import DataError, Unsupported
-from optbench.openvino_session import OpenVinoSession
+from optbench.runtimes.openvino_session import OpenVinoSession
 
 if TYPE_CHECKING:
     from optbench.components import Feed
@@ -68,7 +68,7 @@ class OpenVino(Backend):
     artifact_formats: ClassVar[tuple[str, ...]] = ("onnx", "openvino")
     extra: ClassVar[str] = "openvino"
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
-    imports: ClassVar[tuple[str, ...]] = ("numpy", "optbench.quiet_openvino")
+    imports: ClassVar[tuple[str, ...]] = ("numpy", "optbench.runtimes.quiet_openvino")
 
     def problems(self) -> list[str]:
         """A device that is no device's name, a negative group."""
@@ -116,7 +116,7 @@ class OpenVino(Backend):
 
     def kernels(self, artifact: Artifact, options: LoadOptions, feed: Feed) -> KernelReport:
         """What runs in integers, by the compiled model's own account and its performance counters."""
-        from optbench.openvino_kernels import report
+        from optbench.runtimes.openvino_kernels import report
 
         def compiled(**properties: Any) -> tuple[Any, Any]:
             return self.compiled(artifact, options, **properties)

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from optbench.components import Artifact, Graph, LoadOptions, ModelSpec, Session, register
 from optbench.generation.pytorch import generating_torch
-from optbench.torch_backend import TorchBackend
-from optbench.torch_session import TorchSession, load_module
+from optbench.runtimes.torch_backend import TorchBackend
+from optbench.runtimes.torch_session import TorchSession, load_module
 
 
 @register("backend", "pytorch")

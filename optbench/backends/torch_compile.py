@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from optbench.components import Artifact, Graph, LoadOptions, ModelSpec, Session, WaitPolicy, register
 from optbench.errors import DataError
 from optbench.locations import cache_directory
-from optbench.torch_backend import TorchBackend
-from optbench.torch_session import TorchSession, load_module
+from optbench.runtimes.torch_backend import TorchBackend
+from optbench.runtimes.torch_session import TorchSession, load_module
 
 if TYPE_CHECKING:
     import numpy as np

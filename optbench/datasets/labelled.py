@@ -10,7 +10,7 @@ from typing import Any
 from optbench.components import Dataset, register
 from optbench.errors import DataError
 from optbench.hub import hub_unreachable, looks_like_path, refusal
-from optbench.streaming import sample_stream
+from optbench.rows.streaming import sample_stream
 
 LOADERS = {
     ".csv": "csv",

@@ -53,7 +53,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Answered:
+class Scored:
     """Logits [batch, length, vocabulary], and the continuations of rows that have a prompt [1, tokens]."""
 
     logits: NDArray[np.generic]
@@ -104,7 +104,7 @@ class GreedySession:
         """`continuation`, int64 [batch, tokens], and where rows were evaluated their `logits`."""
         import numpy as np
 
-        if not isinstance(raw, Answered):
+        if not isinstance(raw, Scored):
             return {"continuation": self._decoder.tokens(raw)}
         length = len(self._steps) + 1
         rows = np.full((len(raw.continuations), length), NOTHING, dtype=np.int64)
@@ -130,11 +130,11 @@ class GreedySession:
         """Those of the session underneath."""
         return self._inner.weights_bytes()
 
-    def _evaluate(self, bound: Evaluated) -> Answered:
+    def _evaluate(self, bound: Evaluated) -> Scored:
         continuations = [
             None if prompt is None else self._decoder.tokens(self.forward(prompt)) for prompt in bound.prompts
         ]
-        return Answered(self._decoder.score(bound.scored), continuations)
+        return Scored(self._decoder.score(bound.scored), continuations)
 
 
 def alone(prompt: NDArray[np.generic]) -> Mapping[str, NDArray[np.generic]]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optbench.measure.samples import Samples
-from optbench.measure.statistics import pooled_facts, ratio_estimate, throughput
+from optbench.measure.statistics import pooled_facts, ratio_estimate
 from optbench.records import EndToEnd, Estimate, Generation, Interval, PhaseLatency
 
 Seconds = NDArray[np.float64]
@@ -28,14 +28,16 @@ class Speedups:
     per_output_token: Estimate | None = None
 
 
-def generation(samples: Samples, variant: str, batch_size: int, new_tokens: int | None) -> Generation | None:
-    """The phases of the counted calls of `variant`; null where calls are single forward passes."""
+def generation(samples: Samples, variant: str, rate: Estimate, new_tokens: int | None) -> Generation | None:
+    """The phases of the counted calls of `variant`; null where calls are single forward passes.
+
+    rate: samples per second of these calls.
+    """
     first = samples.first_token_seconds(variant)
     if not first or new_tokens is None:
         return None
     rest = decoding_seconds(samples, variant)
     steps = new_tokens - 1
-    rate = throughput(samples, variant, batch_size).samples_per_second
     return Generation(
         new_tokens=new_tokens,
         first_token=phase(list(first.values())),

@@ -44,7 +44,7 @@ OUTLIER_GROUP_CALLS = 5
 
 
 @dataclass(frozen=True)
-class Drift:
+class SpeedDrift:
     """Relative change of the speed-up from the first to the last replicate, and its two-sided p."""
 
     relative_change: float
@@ -140,7 +140,7 @@ def replicates_needed(log_ratios: Sequence[float], half_width_target: float, lev
     return bisect.bisect_left(range(high), True, lo=low, key=reached) - len(log_ratios)
 
 
-def drift(log_ratios: Sequence[float]) -> Drift | None:
+def drift(log_ratios: Sequence[float]) -> SpeedDrift | None:
     """Trend of theta over the replicates: least squares slope times (R - 1), and its t test.
 
     None below 3 replicates.
@@ -154,7 +154,7 @@ def drift(log_ratios: Sequence[float]) -> Drift | None:
     residuals = theta - theta.mean() - slope * time
     variance = float(residuals @ residuals) / (count - 2) / float(time @ time)
     p_value = two_sided_p(slope, variance, count - 2)
-    return Drift(math.expm1(slope * (count - 1)), p_value)
+    return SpeedDrift(math.expm1(slope * (count - 1)), p_value)
 
 
 def two_sided_p(difference: float, variance: float, degrees_of_freedom: float) -> float:

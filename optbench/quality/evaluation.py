@@ -16,7 +16,8 @@ from optbench.quality.compare import compare_predictions
 from optbench.quality.drift import calibration_error, drift_of, row_divergence, vector_drift
 from optbench.quality.metrics import Metric
 from optbench.quality.paired import GATE_LEVEL, FloatArray, holm, paired_counts, wilson_interval
-from optbench.quality.rows import LEVEL, RowMetric, Statistics, compare_rows, right_rows
+from optbench.quality.row_metric import RowMetric
+from optbench.quality.rows import LEVEL, Statistics, compare_rows, right_rows
 from optbench.records import Estimate, GroupResult, QualityResult, WorstRow
 
 Kind = Literal["classification", "regression", "structured"]

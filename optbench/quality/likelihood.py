@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
-from optbench.quality.drift import log_softmax
-from optbench.quality.paired import FloatArray
-from optbench.quality.rows import mean_of_rows
+from optbench.quality.row_metric import mean_of_rows
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from optbench.quality.paired import FloatArray
 
 CHUNK_PLACES = 64
 """Places whose logits are taken in double precision at a time: vocabularies reach 250,000 tokens."""
@@ -15,6 +18,8 @@ CHUNK_PLACES = 64
 
 def perplexity(sums: FloatArray) -> FloatArray:
     """exp of the mean negative log likelihood, from (sum in nats, places) [n, 2]."""
+    import numpy as np
+
     return np.exp(mean_of_rows(sums))
 
 
@@ -28,6 +33,10 @@ def doubled(statistics: FloatArray) -> FloatArray:
 
 def log_likelihoods(logits: NDArray[np.generic], tokens: NDArray[np.generic]) -> FloatArray:
     """Log probability in nats of each place's token [places], from logits [places, vocabulary]."""
+    import numpy as np
+
+    from optbench.quality.drift import log_softmax
+
     found = np.zeros(len(tokens))
     for begin in range(0, len(tokens), CHUNK_PLACES):
         part = slice(begin, begin + CHUNK_PLACES)

@@ -1,15 +1,8 @@
-"""Metrics of structured answers (tags, spans, rankings), from what each row contributes to them.
-
-A task turns each row into a few numbers, its statistics; a metric is a function of their sums over the
-rows. So a resample costs one matrix product, and the row stays the unit: the sentence, the question,
-the image.
-"""
+"""Metrics of structured answers (tags, spans, rankings) of two variants against each other, row by row."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -24,57 +17,15 @@ from optbench.quality.paired import (
     tango_interval,
 )
 from optbench.quality.rare import FEW_CHANGED_ROWS, rare_change_interval, rare_change_note
+from optbench.quality.row_metric import RowMetric
 from optbench.records import Estimate, Interval, MetricResult
 
 LEVEL = 0.95
 
-IntervalAt = Callable[[float], Interval | None]
 Statistics = Mapping[str, FloatArray]
 """Metric name to what each row contributes: float64 [rows, statistics]."""
 
-
-def mean_of_rows(sums: FloatArray) -> FloatArray:
-    """The share or mean of statistics (value, 1): [n, 2] to [n]."""
-    return ratio(sums[:, 0], sums[:, 1])
-
-
-def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Quotients, NaN where undefined."""
-    result = np.full(denominator.shape, math.nan)
-    np.divide(numerator, denominator, out=result, where=denominator > 0)
-    return result
-
-
-def wrong_row(statistics: FloatArray) -> FloatArray:
-    """The statistics of a row whose answer is all wrong: its first number is 0."""
-    worst = statistics.copy()
-    worst[:, 0] = 0.0
-    return worst
-
-
-@dataclass(frozen=True)
-class RowMetric:
-    """One metric of structured answers.
-
-    value: sums of the statistics over rows [n, statistics] to the metric [n]; NaN where undefined.
-    worst: statistics [rows, statistics] to what they were if the answer of the row were all wrong.
-    is_binary: the statistics are (1 if the row is right else 0, 1). is_agreement: a row is right if its
-    answer is the baseline's, whatever the right answer is.
-    """
-
-    name: str
-    higher_is_better: bool
-    source: str
-    value: Callable[[FloatArray], FloatArray] = mean_of_rows
-    worst: Callable[[FloatArray], FloatArray] = wrong_row
-    is_share: bool = True
-    is_binary: bool = False
-    is_agreement: bool = False
-
-    def of(self, statistics: FloatArray) -> float | None:
-        """The metric over rows [rows, statistics]; null where undefined."""
-        found = float(self.value(statistics.sum(axis=0)[None])[0])
-        return found if math.isfinite(found) else None
+IntervalAt = Callable[[float], Interval | None]
 
 
 def compare_rows(

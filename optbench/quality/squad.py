@@ -9,10 +9,12 @@ import re
 import string
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
+from optbench.quality.row_metric import RowMetric
 
-from optbench.quality.rows import RowMetric, Statistics
+if TYPE_CHECKING:
+    from optbench.quality.rows import Statistics
 
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -53,6 +55,8 @@ def pair_f1(answer: str, reference: str) -> float:
 
 def squad_statistics(references: Sequence[Sequence[str]], answers: Sequence[str]) -> Statistics:
     """(value, 1) of each question, by metric name."""
+    import numpy as np
+
     pairs = list(zip(answers, references, strict=True))
     return {
         "exact_match": np.array([(exact_match(*pair), 1) for pair in pairs], dtype=np.float64),

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from optbench.errors import DataError
-from optbench.quality.paired import FloatArray
-from optbench.quality.rows import RowMetric, Statistics, ratio
+from optbench.quality.row_metric import RowMetric, ratio
+
+if TYPE_CHECKING:
+    from optbench.quality.paired import FloatArray
+    from optbench.quality.rows import Statistics
 
 
 class TagScheme(Enum):
@@ -62,6 +64,8 @@ def f1(sums: FloatArray) -> FloatArray:
 
 def precision(sums: FloatArray) -> FloatArray:
     """right / predicted; 0 where nothing is predicted, as seqeval has it."""
+    import numpy as np
+
     return np.nan_to_num(ratio(sums[:, 0], sums[:, 1]))
 
 
@@ -110,6 +114,8 @@ def tag_statistics(
     types: Sequence[str],
 ) -> Statistics:
     """What each sentence contributes, by metric name: (right, predicted, actual) or (right, words)."""
+    import numpy as np
+
     words = [
         (sum(one == two for one, two in zip(*pair, strict=True)), len(pair[0]))
         for pair in zip(references, predictions, strict=True)
@@ -138,5 +144,7 @@ def of_type(rows: Sequence[set[Entity]], kind: str) -> list[set[Entity]]:
 
 def entity_counts(actual: Sequence[set[Entity]], predicted: Sequence[set[Entity]]) -> FloatArray:
     """(right, predicted, actual) of each sentence [rows, 3]."""
+    import numpy as np
+
     rows = [(len(one & two), len(two), len(one)) for one, two in zip(actual, predicted, strict=True)]
     return np.array(rows, dtype=np.float64).reshape(-1, 3)

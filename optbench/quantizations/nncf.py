@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from optbench.components import Backend, ModelSpec, Quantization, register, wrong_format
 from optbench.errors import DataError
-from optbench.nncf_file import versions, write
+from optbench.runtimes.nncf_file import versions, write
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from optbench.components import Backend, ModelSpec, Quantization, register, wrong_format
-from optbench.nncf_file import versions, write
+from optbench.runtimes.nncf_file import versions, write
 
 if TYPE_CHECKING:
     from optbench.components import Feed

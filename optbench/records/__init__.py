@@ -19,8 +19,13 @@ from optbench.records.answers import (
     WorstRow,
 )
 from optbench.records.result import (
+    BLOCKS_FILE,
     DECODE_ERRORS,
+    GRID_KEYS,
+    PREDICTIONS_FILE,
+    REQUESTS_FILE,
     RESULT_FILE,
+    SAMPLES_FILE,
     SCHEMA_VERSION,
     Decision,
     Failure,
@@ -31,6 +36,7 @@ from optbench.records.result import (
     Verdict,
     from_json,
     read_result,
+    shape_of,
     to_json,
     write_atomically,
     write_result,
@@ -69,8 +75,13 @@ from optbench.records.values import (
 
 __all__ = [
     "AGGREGATE_VERSION",
+    "BLOCKS_FILE",
     "DECODE_ERRORS",
+    "GRID_KEYS",
+    "PREDICTIONS_FILE",
+    "REQUESTS_FILE",
     "RESULT_FILE",
+    "SAMPLES_FILE",
     "SCHEMA_VERSION",
     "Aggregate",
     "ArtifactRecord",
@@ -124,6 +135,7 @@ __all__ = [
     "from_json",
     "read_result",
     "replace",
+    "shape_of",
     "to_json",
     "write_atomically",
     "write_result",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -15,7 +16,13 @@ from optbench.records.tracking import TrackedRun
 from optbench.records.values import Interval, Record
 
 SCHEMA_VERSION = 1
+GRID_KEYS = ("batch_sizes", "input_lengths")
+"""Keys of a config that hold the grid of a sweep; a point has one value of each, without the s."""
 RESULT_FILE = "result.json"
+SAMPLES_FILE = "samples.parquet"
+BLOCKS_FILE = "blocks.parquet"
+REQUESTS_FILE = "requests.parquet"
+PREDICTIONS_FILE = "predictions.parquet"
 DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError)
 """What msgspec raises for data that is no record."""
 
@@ -25,7 +32,7 @@ Decision = Literal["SHIP", "DO NOT SHIP", "INCONCLUSIVE", "NOT ASKED"]
 
 
 class GateResult(Record, frozen=True):
-    """One gate: the bound, what was found, and what would settle it."""
+    """One gate: its bound; what was found, with its interval, in the bound's terms; what would settle it."""
 
     name: str
     outcome: Outcome
@@ -81,6 +88,25 @@ class RunResult(Record, frozen=True, kw_only=True):
     def comparison(self) -> Comparison | None:
         """The candidate against the baseline."""
         return self.comparisons.get("candidate")
+
+
+class HasShape(Protocol):
+    """A timing, whole or the part of it that a table needs."""
+
+    @property
+    def batch_size(self) -> int:
+        """In rows."""
+
+    @property
+    def input_length(self) -> int | None:
+        """In tokens."""
+
+
+def shape_of(config: Mapping[str, Any], timing: HasShape | None) -> tuple[Any, Any]:
+    """Batch size and input length of a run: as timed, else as its config says; null where unknown."""
+    if timing is None:
+        return config.get("batch_size"), config.get("input_length")
+    return timing.batch_size, timing.input_length
 
 
 def to_json(record: Record) -> bytes:

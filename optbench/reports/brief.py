@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from optbench.judgement.verdict import change
 from optbench.records import Aggregate, RunResult
 from optbench.records.aggregate import Point
 from optbench.records.comparison import ComparedPoint, RunComparison
 from optbench.reports import comparison as compared
 from optbench.reports import points
 from optbench.reports.plain import one_line
-from optbench.reports.terminal import label
+from optbench.reports.run_table import label
 from optbench.units import format_share
-from optbench.verdict import change
 
 MOST_POINTS = 20
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optbench.judgement.verdict import change
 from optbench.records import Estimate, MetricResult, RunResult, VariantResult
 from optbench.reports.escape import fenced, markdown, one_line
 from optbench.units import format_bytes, format_rate, format_ratio, format_seconds, format_share
-from optbench.verdict import change
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from optbench.records.comparison import ComparedPoint, Difference, Judgement, Measure, RunComparison
 from optbench.records.values import Estimate
+from optbench.reports.console import console, say
 from optbench.reports.plain import markdown, markdown_table, one_line, rich_table
 from optbench.reports.points import ratio_with_interval, wide_enough
-from optbench.reports.terminal import console, say
 from optbench.units import (
     MISSING_TEXT,
     format_bytes,

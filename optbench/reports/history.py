@@ -8,9 +8,9 @@ from pathlib import PurePath
 from rich.console import Console
 
 from optbench.records.history import Trend
+from optbench.reports.console import say
 from optbench.reports.plain import one_line, rich_table
 from optbench.reports.points import wide_enough
-from optbench.reports.terminal import say
 from optbench.units import MISSING_TEXT, format_bytes, format_ratio, format_seconds
 
 HEAD = [

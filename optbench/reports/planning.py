@@ -9,10 +9,10 @@ from collections.abc import Callable
 from rich.table import Table
 from rich.text import Text
 
-from optbench.lookup import Step
-from optbench.planning import Cost, Plan, Refusal
+from optbench.planning.lookup import Step
+from optbench.planning.plan import Cost, Plan, Refusal
+from optbench.reports.console import console, plural, say
 from optbench.reports.plain import one_line
-from optbench.reports.terminal import console, plural, say
 from optbench.units import format_bytes
 from optbench.verbosity import Verbosity, verbosity
 

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from optbench.records.aggregate import Aggregate, Group, Point, PointStatus
 from optbench.records.values import Estimate
+from optbench.reports.console import say
 from optbench.reports.plain import markdown, markdown_table, one_line, rich_table
-from optbench.reports.terminal import say
 from optbench.units import (
     MISSING_TEXT,
     format_bytes,

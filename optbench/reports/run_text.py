@@ -6,16 +6,11 @@ from rich.console import Console
 
 from optbench.records import RunResult
 from optbench.reports.card import conditions, rows, table
+from optbench.reports.console import say
 from optbench.reports.escape import fenced, markdown
 from optbench.reports.margins import margin_lines
-from optbench.reports.terminal import (
-    gate_line,
-    grade_lines,
-    group_lines,
-    kernel_lines,
-    result_table,
-    say,
-)
+from optbench.reports.remarks import gate_line, grade_lines, group_lines, kernel_lines
+from optbench.reports.run_table import result_table
 
 BOTH = {"baseline", "candidate"}
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from optbench.records import Choice, TunedPoint, TuneResult
-from optbench.reports.terminal import console, say
+from optbench.reports.console import console, say
 from optbench.units import MISSING_TEXT, format_ratio, format_seconds, format_share
 from optbench.verbosity import Verbosity, verbosity
 

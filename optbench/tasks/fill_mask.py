@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.columns import no_text, readable, text_column
 from optbench.components import Dataset, Examples, ModelSpec, Task, register
 from optbench.errors import DataError
 from optbench.quality.likelihood import doubled, log_likelihoods, perplexity
-from optbench.quality.rows import RowMetric
-from optbench.tokenization import batch_of, by_length, load_tokenizer, padding_of, random_feed
+from optbench.quality.row_metric import RowMetric
+from optbench.rows.columns import no_text, readable, text_column
+from optbench.rows.tokenization import batch_of, by_length, load_tokenizer, padding_of, random_feed
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.columns import REFERENCE_NAMES, class_indices, labels_in, require, row_in_file
 from optbench.components import Dataset, Examples, ModelSpec, Task, register
 from optbench.errors import DataError
-from optbench.quality.rows import RowMetric
+from optbench.quality.row_metric import RowMetric
+from optbench.rows.columns import REFERENCE_NAMES, class_indices, labels_in, require, row_in_file
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.columns import no_text, readable, require, row_in_file
 from optbench.components import Dataset, Examples, ModelSpec, Task, register
 from optbench.errors import ConfigError, DataError
 from optbench.quality.squad import SQUAD_METRICS, squad_statistics
-from optbench.spans import Reader
-from optbench.tokenization import batch_of, by_length, load_fast_tokenizer, padded, padding_of, random_feed
+from optbench.rows.columns import no_text, readable, require, row_in_file
+from optbench.rows.spans import Reader
+from optbench.rows.tokenization import (
+    batch_of,
+    by_length,
+    load_fast_tokenizer,
+    padded,
+    padding_of,
+    random_feed,
+)
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.columns import no_text, numbers_in, readable, resolve_columns
 from optbench.components import Dataset, Examples, Kind, ModelSpec, Task, register
 from optbench.errors import DataError
-from optbench.quality.rows import RowMetric
-from optbench.tokenization import (
+from optbench.quality.row_metric import RowMetric
+from optbench.rows.columns import no_text, numbers_in, readable, resolve_columns
+from optbench.rows.tokenization import (
     arrays_of,
     batch_of,
     by_length,

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.columns import class_indices, labels_in, no_text, numbers_in, readable, resolve_columns
 from optbench.components import Dataset, Examples, Kind, ModelSpec, Task, register
-from optbench.tokenization import (
+from optbench.rows.columns import class_indices, labels_in, no_text, numbers_in, readable, resolve_columns
+from optbench.rows.tokenization import (
     arrays_of,
     batch_of,
     by_length,

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from optbench.checkpoint import read_json
-from optbench.columns import no_text, readable, text_column
 from optbench.components import Dataset, Examples, ModelSpec, Task, register
 from optbench.generation.greedy import NOTHING, PROMPT
 from optbench.quality.likelihood import doubled, log_likelihoods, perplexity
-from optbench.quality.rows import RowMetric
-from optbench.tokenization import by_length, load_tokenizer, padding_value, random_feed
+from optbench.quality.row_metric import RowMetric
+from optbench.rows.columns import no_text, readable, text_column
+from optbench.rows.tokenization import by_length, load_tokenizer, padding_value, random_feed
 
 if TYPE_CHECKING:
     import numpy as np

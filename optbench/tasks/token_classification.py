@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from optbench.columns import align_labels, list_columns, readable, row_in_file
 from optbench.components import Dataset, Examples, ModelSpec, Task, register
 from optbench.errors import DataError
 from optbench.quality.tagging import (
@@ -19,7 +18,8 @@ from optbench.quality.tagging import (
     tag_metrics,
     tag_statistics,
 )
-from optbench.tokenization import (
+from optbench.rows.columns import align_labels, list_columns, readable, row_in_file
+from optbench.rows.tokenization import (
     arrays_of,
     batch_of,
     by_length,

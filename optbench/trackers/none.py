@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from optbench.components import register
-from optbench.tracking import Tracking
+from optbench.tracking.tracker import Tracking
 
 
 @register("tracking", "none")

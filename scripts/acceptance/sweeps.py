@@ -15,10 +15,10 @@ from pathlib import Path
 
 from acceptance.figures import Figure, Options, procedure, share_figure
 from acceptance.timing import USUAL, Cell, play
-from optbench.compare import adjusted, compare, speed
 from optbench.measure.procedure import Procedure
 from optbench.measure.statistics import log_ratios, ratio_estimate, welch
 from optbench.records.comparison import ComparedPoint, Finding
+from optbench.results.compare import adjusted, compare, speed
 
 POINTS = 24
 SLOWDOWN = 1.10

@@ -103,7 +103,7 @@ def local_start(
     log: Path,
     is_shared: bool = False,
 ) -> LocalChild:
-    """As `optbench.process.start`."""
+    """As `optbench.processes.child.start`."""
     return LocalChild(factory, *args)
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from optbench.aggregate import aggregate
 from optbench.records import Aggregate, RunResult, read_result
+from optbench.results.aggregate import aggregate
 
 PLUGIN = Path(__file__).parent / "plugin"
 PACKAGE_PARENT = Path(__file__).parents[2]

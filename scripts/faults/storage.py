@@ -12,7 +12,7 @@ from pathlib import Path
 from faults.bench import Bench, Unfit, mounted
 from faults.matrix import case
 from faults.workers import RUN, SPEED
-from optbench.entries import FOLDER
+from optbench.artifacts.entries import FOLDER
 from optbench.locations import package_file
 from optbench.records import read_result
 

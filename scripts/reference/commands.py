@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from optbench.tools import app
+from optbench.commands.tools import app
 from reference.meanings import NOTICE, code, table
 
 INTRODUCTION = """\

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from optbench.help import meaning
+from optbench.hydra_app.help import meaning
 from optbench.locations import conf_dir
 from reference.meanings import NOTICE, code, table
 from reference.options import settings

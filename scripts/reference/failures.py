@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from optbench import errors
-from optbench.help import CODES
+from optbench.hydra_app.help import CODES
 from reference.meanings import NOTICE, code, summary, table
 
 INTRODUCTION = """\

@@ -15,10 +15,10 @@ import yaml
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
-from optbench import plugins
 from optbench.components import Component
 from optbench.config import GatesConfig, RunConfig, TuneConfig, register_run_schema
-from optbench.help import GROUPS, meaning
+from optbench.hydra_app import plugins
+from optbench.hydra_app.help import GROUPS, meaning
 from optbench.locations import conf_dir
 from reference.meanings import NOTICE, code, meanings, own_docstring, summary, table
 

@@ -7,7 +7,7 @@ import pytest
 
 from optbench.measure.phases import end_to_end, generation, model_speedup, speedups
 from optbench.measure.samples import Block, Placed, Samples
-from optbench.measure.statistics import log_half_width, ratio_estimate
+from optbench.measure.statistics import log_half_width, ratio_estimate, throughput
 
 MS = 1_000_000
 
@@ -16,6 +16,10 @@ def block(calls, first, settling=1):
     """A block of calls and their first tokens, in milliseconds."""
     stamps, firsts = ([value * MS for value in values] for values in (calls, first))
     return Block(stamps, settling, 1, 0, first_token_nanoseconds=firsts)
+
+
+def rate_of(samples, variant="baseline", batch_size=1):
+    return throughput(samples, variant, batch_size).samples_per_second
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def samples():
 
 
 def test_phases_are_means_over_the_counted_calls(samples):
-    found = generation(samples, "baseline", batch_size=2, new_tokens=5)
+    found = generation(samples, "baseline", rate_of(samples, "baseline", 2), new_tokens=5)
     first, rest = [10, 20, 30, 40], [40 / 4, 50 / 4, 30 / 4, 60 / 4]
     assert found.new_tokens == 5
     for phase, milliseconds in ((found.first_token, first), (found.per_output_token, rest)):
@@ -61,13 +65,13 @@ def test_speedups_of_phases_take_the_replicate_as_the_unit(samples):
 
 
 def test_a_single_token_has_no_decode_steps(samples):
-    assert generation(samples, "baseline", 1, new_tokens=1).per_output_token is None
+    assert generation(samples, "baseline", rate_of(samples), new_tokens=1).per_output_token is None
     assert speedups(samples, "baseline", "candidate", new_tokens=1).per_output_token is None
 
 
 def test_forward_passes_have_no_phases():
     plain = Samples([Placed(0, 0, 0, "baseline", Block([5, 6], 1, 1, 0))])
-    assert generation(plain, "baseline", 1, new_tokens=None) is None
+    assert generation(plain, "baseline", rate_of(plain), new_tokens=None) is None
     assert speedups(plain, "baseline", "baseline", None).first_token is None
     assert plain.first_token_seconds("baseline") == {}
 
@@ -75,7 +79,9 @@ def test_forward_passes_have_no_phases():
 def test_one_replicate_gives_no_interval(samples):
     one = Samples(samples.blocks[:2])
     assert speedups(one, "baseline", "candidate", 5).first_token.interval is None
-    assert generation(one, "candidate", 1, 5).output_tokens_per_second.interval is None
+    assert (
+        generation(one, "candidate", rate_of(one, "candidate"), 5).output_tokens_per_second.interval is None
+    )
 
 
 def test_a_variant_that_died_early_leaves_the_other_replicates(samples):

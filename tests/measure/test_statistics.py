@@ -190,7 +190,7 @@ def test_drift_agrees_with_a_regression_on_time():
 
 def test_drift_needs_three_replicates():
     assert statistics.drift([0.0, 0.1]) is None
-    assert statistics.drift([0.1, 0.1, 0.1]) == statistics.Drift(0.0, 1.0)
+    assert statistics.drift([0.1, 0.1, 0.1]) == statistics.SpeedDrift(0.0, 1.0)
 
 
 # outliers

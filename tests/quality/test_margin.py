@@ -2,13 +2,13 @@
 
 import pytest
 
+from optbench.judgement.verdict import at_margin
 from optbench.quality.evaluation import Answers, Labelled, compare_variants
 from optbench.quality.margin import with_outcomes
 from optbench.quality.metrics import resolve_metric
 from optbench.quality.paired import non_inferiority, rows_needed
 from optbench.records import Estimate, Interval, MetricResult, NonInferiority, QualityResult
 from optbench.reports.margins import margin_lines
-from optbench.verdict import at_margin
 
 
 def compared(rows, broken, fixed, metrics=("accuracy", "f1_macro"), comparisons=1):

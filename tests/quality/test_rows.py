@@ -5,14 +5,8 @@ import pytest
 
 from optbench.quality.paired import mcnemar_mid_p, tango_interval
 from optbench.quality.rare import rare_change_interval
-from optbench.quality.rows import (
-    RowMetric,
-    compare_rows,
-    largest_effect,
-    mean_of_rows,
-    ratio,
-    right_rows,
-)
+from optbench.quality.row_metric import RowMetric, mean_of_rows, ratio
+from optbench.quality.rows import compare_rows, largest_effect, right_rows
 from optbench.quality.tagging import ENTITY_METRICS
 
 F1 = ENTITY_METRICS["seqeval_f1"]

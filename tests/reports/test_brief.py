@@ -2,7 +2,7 @@
 
 import optbench
 from optbench import records
-from optbench.views import Run, viewed
+from optbench.api.views import Run, viewed
 
 
 def test_a_run_shows_its_grade_speed_and_answers(made_run):

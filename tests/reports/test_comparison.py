@@ -4,10 +4,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from optbench.compare import compare
-from optbench.conditions import parse
 from optbench.records import Failure
 from optbench.reports.comparison import as_text, to_junit
+from optbench.results.compare import compare
+from optbench.results.conditions import parse
 
 EVIL = "it <died> & \x00\x1b[31m]]>\nbadly"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from optbench.lookup import Step
-from optbench.planning import Cost, Disk, Plan, Refusal
+from optbench.planning.lookup import Step
+from optbench.planning.plan import Cost, Disk, Plan, Refusal
 from optbench.reports.planning import rounded, show
 
 STEPS = [

@@ -4,11 +4,11 @@ import io
 
 import pytest
 
-from optbench.aggregate import aggregate
 from optbench.records import Failure, Interval, KernelReport, Percentile, replace
+from optbench.reports.console import console
 from optbench.reports.plain import markdown, one_line
 from optbench.reports.points import MOST_ROWS, maps, reasons, sheets, show, to_markdown, warnings
-from optbench.reports.terminal import console
+from optbench.results.aggregate import aggregate
 
 
 def shown(found, width=None):

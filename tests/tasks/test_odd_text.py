@@ -10,16 +10,16 @@ from optbench.checkpoint import read_spec
 from optbench.components import DataKeys
 from optbench.datasets.labelled import LabelledDataset
 from optbench.errors import DataError
-from optbench.examples import ExampleHost
-from optbench.outputs import ROW, Evaluation
-from optbench.ragged import load_table, save_table
+from optbench.processes.examples import ExampleHost
+from optbench.processes.outputs import ROW, Evaluation
 from optbench.records import to_json
+from optbench.rows.ragged import load_table, save_table
+from optbench.rows.tokenization import cut_pair, load_tokenizer
 from optbench.tasks.fill_mask import FillMask
 from optbench.tasks.question_answering import QuestionAnswering
 from optbench.tasks.sentence_similarity import SentenceSimilarity
 from optbench.tasks.text_classification import TextClassification
 from optbench.tasks.token_classification import TokenClassification
-from optbench.tokenization import cut_pair, load_tokenizer
 
 ODD = {
     "empty": "",

@@ -8,6 +8,7 @@ from optbench.checkpoint import read_spec
 from optbench.components import DataKeys, Task
 from optbench.datasets.labelled import LabelledDataset
 from optbench.errors import DataError
+from optbench.rows.tokenization import encode_batch, load_tokenizer
 from optbench.tasks.fill_mask import FillMask
 from optbench.tasks.image_classification import ImageClassification
 from optbench.tasks.question_answering import QuestionAnswering
@@ -15,7 +16,6 @@ from optbench.tasks.sentence_similarity import Pooling, SentenceSimilarity
 from optbench.tasks.text_classification import TextClassification
 from optbench.tasks.text_generation import TextGeneration
 from optbench.tasks.token_classification import Pieces, TokenClassification
-from optbench.tokenization import encode_batch, load_tokenizer
 
 TEXTS = ["good film", "the plot was bad and the cast is awful " * 6, "a", "", "fine plot poor cast"]
 OTHERS = ["bad film", "a great plot", "the cast was fine", "poor", "good"]

@@ -13,8 +13,8 @@ from optbench.components import Artifact, Generating, LoadOptions, Priority, Wai
 from optbench.datasets.labelled import LabelledDataset
 from optbench.errors import DataError
 from optbench.generation.greedy import PROMPT
-from optbench.outputs import stack
-from optbench.preparation import Preparer
+from optbench.processes.outputs import stack
+from optbench.processes.preparation import Preparer
 from optbench.quality.rows import compare_rows, right_rows
 from optbench.tasks.text_generation import DRIFT_PLACES, FULL_LOGITS_LIMIT, TextGeneration
 

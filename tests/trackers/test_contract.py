@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from optbench import publishing, records
+from optbench import records
 from optbench.cli import main
-from optbench.log_entry import metrics_of, params_of, tags_of
-from optbench.publishing import finish_sweep, publish
+from optbench.delivery import publishing
+from optbench.delivery.publishing import finish_sweep, publish
 from optbench.records import read_result
 from optbench.trackers.mlflow import Mlflow
 from optbench.trackers.wandb import Wandb
+from optbench.tracking.log_entry import metrics_of, params_of, tags_of
 
 pytestmark = pytest.mark.slow
 

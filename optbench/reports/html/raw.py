@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SAMPLES_FILE, BLOCKS_FILE, PREDICTIONS_FILE = "samples.parquet", "blocks.parquet", "predictions.parquet"
+from optbench.records import BLOCKS_FILE, PREDICTIONS_FILE, SAMPLES_FILE
+
 SHARES = (0.0, *(step / 200 for step in range(1, 200)), 0.999, 1.0)
 """Where a distribution is drawn; half a percent is less than a line is wide."""
 MOST_PAIRS = 1200

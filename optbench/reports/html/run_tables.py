@@ -10,7 +10,7 @@ from optbench.records import RunResult, Signal, Trust, VariantResult
 from optbench.reports.html.parts import Cell, Table, number, visible, words
 from optbench.reports.html.run_charts import VARIANTS
 from optbench.reports.parts import end_to_end_rows
-from optbench.reports.terminal import generation_rows, server_rows
+from optbench.reports.run_table import generation_rows, server_rows
 from optbench.units import (
     MISSING_TEXT,
     format_bytes,

@@ -55,7 +55,7 @@ def parse():
 def write_raw():
     """Writes samples, blocks and predictions of a run of three replicates into its directory."""
     from optbench.measure.samples import Block, Placed, Samples
-    from optbench.storage import write_samples, write_table
+    from optbench.stages.storage import write_samples, write_table
 
     def write(directory):
         samples = Samples()

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from optbench.report import page_of
+from optbench.delivery.report import page_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [

@@ -7,15 +7,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from optbench import history, records
-from optbench.aggregate import aggregate
-from optbench.compare import compare
+from optbench import records
+from optbench.delivery.report import page_of, text_of
 from optbench.errors import ResultError
 from optbench.records import from_json, to_json
-from optbench.report import page_of, text_of
 from optbench.reports.comparison import as_text, show, to_junit
-from optbench.reports.terminal import Terminal, console
-from optbench.tables import write_all
+from optbench.reports.console import console
+from optbench.reports.terminal import Terminal
+from optbench.results import history
+from optbench.results.aggregate import aggregate
+from optbench.results.compare import compare
+from optbench.results.tables import write_all
 
 NUMBERS = [0, 0.0, -0.0, 1, -1, 0.5, -0.25, 1e-320, 1e-300, 1e300, -1e308, 1.7e308, 2**53, 2**63, -(2**70)]
 WORDS = [

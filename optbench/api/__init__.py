@@ -1,0 +1,1 @@
+"""The Python API; `import optbench` hands out its public names."""

@@ -1,0 +1,1 @@
+"""The commands beside a run: aggregate, compare, report, history, doctor, cache, export."""

@@ -1,0 +1,42 @@
+"""What the callbacks, the command line and the points of a sweep share within one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from optbench.processes.crew import Templates
+    from optbench.search.tune import Search
+
+
+class Invocation:
+    """The run or sweep that this process was called for."""
+
+    exit_code = 0
+    interrupted = False
+    sweeping = False
+    planning = False
+    """Whether to tell what would be run instead of running it."""
+    launched = False
+    """Whether a launcher started this process for a point, so that others may run beside it."""
+    directory: ClassVar[Path | None] = None
+    """Of the run or sweep that has begun."""
+    stop_file: ClassVar[Path | None] = None
+    """Made by Ctrl-C to tell a launcher's processes that no further point is to start."""
+    templates: ClassVar[Templates | None] = None
+    search: ClassVar[Search | None] = None
+    at_end: ClassVar[list[Callable[[], object]]] = []
+    """Called when the sweep's last point is done, in this order."""
+    axes: ClassVar[frozenset[str]] = frozenset()
+    """Keys that the running sweep varies."""
+
+    @classmethod
+    def reset(cls) -> None:
+        """As before the first run."""
+        cls.exit_code = 0
+        cls.interrupted = cls.sweeping = cls.planning = cls.launched = False
+        cls.templates = cls.search = cls.stop_file = cls.directory = None
+        cls.at_end = []
+        cls.axes = frozenset()

@@ -1,0 +1,1 @@
+"""From estimates and intervals to a verdict: gates, the noise floor, one sentence."""

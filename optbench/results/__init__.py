@@ -1,0 +1,1 @@
+"""Finished runs, read back: found, put side by side, compared, remembered."""

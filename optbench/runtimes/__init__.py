@@ -1,0 +1,1 @@
+"""What the backends of one runtime share: PyTorch's modules, OpenVINO's compiled models."""

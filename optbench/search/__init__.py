@@ -1,0 +1,1 @@
+"""The search for the best variant: a sampler screens, what follows is measured in full."""

@@ -1,0 +1,1 @@
+"""The stages of one run, and its result while it grows."""

@@ -1,0 +1,74 @@
+"""Command lines that do not compose: all that is wrong, each blamed on what causes it."""
+
+import pytest
+from hydra.errors import HydraException
+
+from optbench.hydra_app.composition import (
+    CONFIG_NAME,
+    composition_problems,
+    first_problem,
+    first_value,
+    prepare,
+)
+
+
+@pytest.fixture(autouse=True)
+def known():
+    prepare()
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A config directory of the user's own, with an option of the group quant."""
+    (tmp_path / "quant").mkdir()
+    file = tmp_path / "quant" / "own.yaml"
+    file.write_text("# @package quantization\ndefaults: [dynamic_schema, _self_]\n")
+    return tmp_path
+
+
+def test_every_override_that_does_not_compose_is_told_once():
+    arguments = ["bogus=1", "batch_size=x", "seed=3", "quant=nope"]
+    problems = composition_problems(arguments, HydraException("Could not find 'quant/nope'"))
+    assert len(problems) == 3
+    assert all(any(word in one for one in problems) for word in ("bogus", "'x'", "quant/nope"))
+
+
+def test_options_of_the_users_own_directory_are_not_blamed(mine):
+    overrides = ["quant=own", "batch_size=x"]
+    message = first_problem(overrides, [mine], CONFIG_NAME)
+    assert composition_problems(overrides, HydraException(message), [mine]) == [message]
+    assert "'x'" in message
+    assert first_problem(["quant=own"], [mine], CONFIG_NAME) is None
+    assert "quant/own" in first_problem(["quant=own"], [], CONFIG_NAME)
+
+
+def test_a_config_of_the_users_own_is_composed_as_it_is(mine):
+    (mine / "own.yaml").write_text("defaults: [config, override quant: own, _self_]\nseed: 3\n")
+    message = first_problem(["batch_size=x"], [mine], "own")
+    assert composition_problems(["batch_size=x"], HydraException(message), [mine], "own") == [message]
+    assert "'x'" in message
+
+
+def test_a_directory_that_is_not_there_is_the_only_problem(tmp_path):
+    error = HydraException("'absent' not found")
+    overrides = ["batch_size=x", "quant=own"]
+    assert composition_problems(overrides, error, [tmp_path / "absent"]) == ["'absent' not found"]
+
+
+def test_an_experiment_is_not_left_out_before_what_depends_on_it():
+    overrides = ["+experiment=tune", "tune.finalists=x"]
+    message = first_problem(overrides, [], CONFIG_NAME)
+    assert composition_problems(overrides, HydraException(message)) == [message]
+
+
+def test_a_file_that_is_not_utf_8_is_named(mine):
+    (mine / "own.yaml").write_bytes(b"# caf\xe9\n")
+    assert "own.yaml must be UTF-8" in first_problem([], [mine], "own")
+
+
+@pytest.mark.parametrize(
+    ("override", "first"),
+    [("seed=1,2", "seed=1"), ("seed=range(3,5)", "seed=3"), ("a=b", "a=b"), ("a=[", "a=[")],
+)
+def test_a_sweep_is_seen_by_its_first_value(override, first):
+    assert first_value(override) == first
