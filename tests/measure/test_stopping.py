@@ -35,10 +35,12 @@ def test_a_narrow_interval_ends_it_at_a_look():
 def test_between_looks_nobody_looks():
     assert RULE.decide(6, 0.0001, 10) is None
     assert RULE.decide(4, 0.0001, 10) is None
+    assert RULE.decide(17, 0.0001, 10) is None
 
 
 def test_the_last_look_ends_it_however_wide():
     assert RULE.decide(20, 0.5, 50) == "max_replicates"
+    assert StopRule(2, 4).decide(4, 0.5, 1) == "max_replicates"
 
 
 def test_it_ends_when_the_next_look_would_outlast_the_budget():
@@ -54,7 +56,7 @@ def test_the_least_replicates_are_measured_whatever_they_cost():
 
 def test_a_budget_that_is_spent_between_looks_ends_it_there():
     assert RULE.decide(8, 0.5, 61) == "budget"
-    assert RULE.decide(8, 0.5, 59) is None
+    assert RULE.decide(8, 0.5, 60) is None
 
 
 def test_an_interval_narrow_enough_is_precision_also_when_the_budget_is_spent():
