@@ -274,10 +274,12 @@ def test_throughput_has_students_interval_over_the_replicates():
     assert interval.level == 0.95
 
 
-def test_throughput_of_one_replicate_has_no_interval():
+def test_throughput_of_one_replicate_has_no_interval_and_of_two_one():
     found = statistics.throughput(samples_of(a=[[[10]]]), "a", batch_size=1).samples_per_second
     assert found.value == pytest.approx(100)
     assert (found.interval, found.reason) == (None, "needs at least 2 replicates")
+    two = statistics.throughput(samples_of(a=[[[10]], [[11]]]), "a", batch_size=1).samples_per_second
+    assert two.interval is not None
 
 
 # two finished runs
