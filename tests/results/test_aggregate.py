@@ -407,6 +407,19 @@ def test_a_point_joins_a_group_by_the_facts_that_are_known_of_it():
     assert not fits_into({"machine": "m1"}, group)
 
 
+def test_a_point_that_loaded_nothing_joins_no_group_if_none_or_several_fit(tmp_path, made_run, write_run):
+    run = made_run()
+    one = {name: replace(variant, threads=1) for name, variant in run.variants.items()}
+    write_run(tmp_path / "a", run)
+    write_run(tmp_path / "b", replace(run, variants=one))
+    nothing = {"variants": {}, "comparisons": {}, "timing": None, "quality": None, "trust": None}
+    failed = replace(run, status="failed", failure=Failure("WorkerError", "load", "it died"), **nothing)
+    write_run(tmp_path / "c", failed)
+    write_run(tmp_path / "d", replace(failed, environment={**run.environment, "machine": "m2"}))
+    found = aggregate([tmp_path])
+    assert {p.name: p.group for p in found.points} == {"a": 0, "b": 1, "c": None, "d": None}
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
