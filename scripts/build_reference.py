@@ -1,4 +1,4 @@
-"""Writes docs/reference/: configuration, commands, results, errors, experiments, each from the code itself.
+"""Writes docs/reference/: configuration, commands, metrics, results ..., each from the code itself.
 
 `python scripts/build_reference.py --check` only tells whether the files are up to date (exit 1 if not).
 """
@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable
 
 from generated import ROOT, write_or_check
-from reference import commands, experiments, failures, options, results
+from reference import commands, experiments, failures, metrics, options, results
 
 REFERENCE = ROOT / "docs" / "reference"
 PAGES: dict[str, Callable[[], str]] = {
     "config.md": options.page,
     "commands.md": commands.page,
     "experiments.md": experiments.page,
+    "metrics.md": metrics.page,
     "result.md": results.page,
     "errors.md": failures.page,
 }

@@ -5,6 +5,7 @@ scripts/check_bad_input.py` prints it with what is said about each row.
 """
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -55,6 +56,19 @@ def test_the_command_says_the_same(row, tmp_path, private_cache):
     assert all(word in done.stderr for word in row.words), done.stderr
     assert "Traceback" not in done.stderr
     assert not list(place.rglob("result.json")) or any("result" in make.__name__ for make in row.files)
+
+
+BOUNDED = re.compile(r'(?:at_least|positive)\("([\w.]+)", self\.')
+"""A range that a component checks, by the name of its field."""
+
+
+def test_every_range_that_is_checked_has_a_mistake_in_the_catalogue():
+    sources = (SCRIPTS.parent / "optbench").rglob("*.py")
+    bounded = {key for source in sources for key in BOUNDED.findall(source.read_text(encoding="utf-8"))}
+    assert {"batch_size", "replicates", "requests"} <= bounded
+    commands = " ".join(row.command for row in MISTAKES)
+    missing = [key for key in sorted(bounded) if not re.search(rf"\b{re.escape(key)}=", commands)]
+    assert not missing, f"add a row to scripts/bad_input/value_rows.py for {missing}"
 
 
 def test_the_catalogue_has_no_command_line_twice():

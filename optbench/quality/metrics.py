@@ -175,7 +175,7 @@ def _spearman(weights: FloatArray, *columns: Column) -> FloatArray:
 
 
 def _by_class(
-    name: str, source: str, formula: Callable[[ClassCounts], FloatArray], undefined: str = ""
+    name: str, source: str, formula: Callable[[ClassCounts], FloatArray], undefined: str = Metric.undefined
 ) -> Metric:
     def weighted(weights: FloatArray, *columns: Column) -> FloatArray:
         return formula(class_counts(weights, *columns))

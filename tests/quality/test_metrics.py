@@ -65,6 +65,10 @@ def write_module(tmp_path):
     return write
 
 
+def test_every_metric_is_held_against_an_independent_one():
+    assert set(METRICS) == {*BY_SKLEARN, *ERRORS, *CORRELATIONS, "f1"}
+
+
 @pytest.mark.parametrize("name", BY_SKLEARN)
 @given(columns=pairs(st.integers(0, 4)))
 def test_class_metrics_equal_scikit_learns(name, columns):
