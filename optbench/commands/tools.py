@@ -111,10 +111,10 @@ def compare(
     from optbench.reports.console import console
     from optbench.results.compare import compare as compare_results
     from optbench.results.conditions import parse
-    from optbench.results.remote import fetched
+    from optbench.results.remote import fetched, for_comparison
 
     conditions = [parse(text) for text in fail_if or []]
-    with fetched([a, b]) as (before, now):
+    with fetched([a, b], for_comparison) as (before, now):
         names = (before.named, now.named)
         found = compare_results(before.path, now.path, conditions, allow_different, names)
     if format_ is ComparisonFormat.table or output is not None:

@@ -101,6 +101,17 @@ def test_compare_writes_a_file_for_ci_beside_the_table(sweep, tmp_path, capsys):
     assert main(["compare", str(sweep), str(sweep), "--output", str(tmp_path)]) == 2
 
 
+def test_compare_of_a_damaged_run_is_one_line_and_code_2_as_for_a_report(sweep, tmp_path, capsys):
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "result.json").write_text('{"schema_version": 1')
+    for arguments in (["compare", str(sweep / "0")], ["report"]):
+        assert main([*arguments, str(tmp_path / "cut")]) == 2
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert shown.err.startswith(f"optbench: {tmp_path}/cut/result.json is not a readable optbench result")
+        assert shown.err.count("\n") == 1
+
+
 def test_a_mistyped_condition_is_code_2(sweep, capsys):
     assert main(["compare", str(sweep), str(sweep), "--fail-if", "speedup=1"]) == 2
     assert "got 'speedup=1'" in capsys.readouterr().err
