@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from optbench.commands import cache, export, report
+from optbench.commands.cache import ListFormat
 
 
 class TableFormat(Enum):
@@ -148,8 +149,12 @@ def history(
     ] = None,
     since: Annotated[str | None, typer.Option(help="Only runs from this date on.")] = None,
     model: Annotated[str | None, typer.Option(help="Only models with this in their path.")] = None,
+    format_: Annotated[ListFormat, typer.Option("--format", help="What is printed.")] = ListFormat.table,
 ) -> None:
     """Every configuration ever added: its last run, and its change against the median of earlier ones."""
+    from optbench import __version__
+    from optbench.records import to_json
+    from optbench.records.history import History
     from optbench.reports.console import console, say
     from optbench.reports.history import show
     from optbench.results import history as kept
@@ -165,5 +170,11 @@ def history(
         with fetched(places) as found:
             new, known = kept.add([place.path for place in found], file, lambda path: named(found, path))
         say(console(sys.stderr), f"history: {new:,} added, {known:,} known already ({file})")
-    if not only_add:
-        show(kept.trends(file, since, model), console(sys.stdout))
+    if only_add:
+        return
+    listed = kept.trends(file, since, model)
+    if format_ is ListFormat.json:
+        record = History(optbench_version=__version__, file=str(file), trends=listed)
+        sys.stdout.write(to_json(record).decode())
+    else:
+        show(listed, console(sys.stdout))
