@@ -67,7 +67,11 @@ def aggregate(
     ] = None,
     format_: Annotated[TableFormat, typer.Option("--format", help="What is printed.")] = TableFormat.table,
 ) -> None:
-    """All points below DIR as one table, and as results.json, .csv, .parquet and run_body.json."""
+    """All points below DIR as one table, and as results.json, .csv, .parquet and run_body.json.
+
+    It reports: points that failed, are damaged or never started are rows with their reason, and the exit code
+    is 0 all the same. Whether a sweep went well is what the exit code of the sweep itself tells.
+    """
     from optbench.records import to_json
     from optbench.reports.console import console, say
     from optbench.reports.points import show, to_markdown, written_line
@@ -106,7 +110,13 @@ def compare(
         bool, typer.Option("--allow-different", help="Compare unlike environments all the same.")
     ] = False,
 ) -> None:
-    """Is B faster or slower than A, point by point? Exit 1 if a condition fails, 4 if one is undecided."""
+    """Is B faster or slower than A, and are its answers as good, point by point?
+
+    Exit code 1 if a condition fails, 4 if one is undecided, 3 if a point of B failed. A single run whose
+    result.json is damaged is bad input, 2; a damaged point of a sweep is one that failed. Speeds are tested
+    with measure.replicates=10 in both; answers to the same rows are paired while both runs keep their
+    predictions.parquet.
+    """
     from optbench.records import to_json
     from optbench.reports.comparison import as_text, show, to_junit
     from optbench.reports.console import console
