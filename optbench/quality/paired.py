@@ -169,7 +169,8 @@ def rows_to_tell(difference: float, bound: float, variance: float, level: float 
     if difference == bound:
         return None
     z, distance = _NORMAL.inv_cdf(upper_probability(level)), abs(bound)
-    by_power = variance * ((z + _NORMAL.inv_cdf(POWER)) / (difference - bound)) ** 2
+    ratio = (z + _NORMAL.inv_cdf(POWER)) / (difference - bound)
+    by_power = variance * ratio * ratio
     if not by_power < MOST_ROWS:
         return None
     without_discordant = math.floor(z * z * (1 - distance) / distance) + 1 if 0 < distance < 1 else 1

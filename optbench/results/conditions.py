@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from optbench.errors import ConfigError
-from optbench.quality.paired import rows_to_tell, upper_probability
+from optbench.quality.paired import MOST_ROWS, rows_to_tell, upper_probability
 from optbench.records.comparison import Judgement, Measure
 from optbench.records.values import Estimate, Interval
 
@@ -113,10 +113,11 @@ def undecided(condition: Condition, measure: Measure, change: Estimate, interval
 
 def row_variance(measure: Measure, change: Estimate, interval: Interval) -> float:
     """The variance of one row's change: by the rows that changed, else from the interval's width."""
-    rows = measure.rows or 0
+    rows = float(min(measure.rows or 0, MOST_ROWS))
     if measure.broken is not None and measure.fixed is not None and rows:
-        return (measure.broken + measure.fixed) / rows - change.value**2
+        return (measure.broken + measure.fixed) / rows - change.value * change.value
     if not 0 < interval.level < 1:  # of a damaged result
         return math.inf
     z = NormalDist().inv_cdf(upper_probability(interval.level))
-    return rows * ((interval.high - interval.low) / (2 * z)) ** 2
+    deviation = (interval.high - interval.low) / (2 * z)
+    return rows * deviation * deviation  # a power would raise for what a damaged result may hold

@@ -106,6 +106,16 @@ def test_a_change_that_lies_on_the_bound_is_settled_by_no_number_of_rows():
     )
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "rows"), [(-1e308, 1e308, 200), (-1e200, 1e200, 10**400), (-0.02, 0.02, 10**400)]
+)
+def test_numbers_that_no_run_has_lead_to_no_number_of_rows(low, high, rows):
+    assert judge(LOST, accuracy(0.0, low, high, rows), None, 0.0).rows_needed is None
+    assert (
+        judge(parse("accuracy_change<1e-300"), accuracy(0.0, low, high, rows), None, 0.0).rows_needed is None
+    )
+
+
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
 def test_an_interval_at_an_impossible_level_leads_to_no_number_of_rows(level):
     odd = Measure(0.9, 0.9, Estimate(0.0, Interval(-0.1, 0.1, level)), rows=200)
