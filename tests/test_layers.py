@@ -34,6 +34,7 @@ LAYERS = [
     {"results.tables", "results.history"},
     {"measure", "quality", "rows.calibration_rows"},
     {"results.pairing", "results.conditions"},
+    {"results.answers"},
     {"results.compare"},
     {"components"},
     {"tracking.tracker"},

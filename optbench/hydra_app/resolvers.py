@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -11,6 +12,8 @@ from optbench.hydra_app.help import help_body
 from optbench.locations import cache_directory, conf_dir, package_file
 
 EVERY_POINT = 100_000
+OWN_CONFIGS = "command-line"
+"""What Hydra calls the source that --config-dir names."""
 OWN_LIMITS = ("n_jobs", "array_parallelism", "ray")
 """Options by which launchers know how many points to run at a time."""
 
@@ -56,6 +59,13 @@ def points_at_once(*, _root_: DictConfig) -> int:
     return next((limit for limit in limits if isinstance(limit, int) and limit > 0), available_cores())
 
 
+def page(*, _root_: DictConfig) -> str:
+    """The help page, with the experiments of a --config-dir where Hydra's config names one."""
+    sources = OmegaConf.select(_root_, "hydra.runtime.config_sources") or []
+    given = [source.path for source in sources if source.provider == OWN_CONFIGS and source.schema == "file"]
+    return help_body([Path(path) for path in given])
+
+
 def register_resolvers() -> None:
     """Make the resolvers known; safe to call again."""
     for name, function in (
@@ -65,6 +75,6 @@ def register_resolvers() -> None:
         ("options", options),
         ("thread_counts", thread_counts),
         ("points_at_once", points_at_once),
-        ("help_body", help_body),
+        ("help_body", page),
     ):
         OmegaConf.register_resolver(name, function, replace=True)

@@ -26,6 +26,8 @@ weight says; NaN where undefined."""
 GATE_LEVEL = 0.90
 """Two-sided level of the interval behind a gate: each of its ends is a one-sided 5% limit."""
 POWER = 0.80
+MOST_ROWS = 1e9
+"""More rows than anybody labels: a number beyond is none."""
 
 _CHUNK_WEIGHTS = 2_000_000
 _MOST_UNDEFINED = 0.01
@@ -156,6 +158,23 @@ def rows_needed(difference: float, variance: float, margin: float, level: float 
     z = _NORMAL.inv_cdf(upper_probability(level))
     by_power = variance * ((z + _NORMAL.inv_cdf(POWER)) / (margin + difference)) ** 2
     return max(math.ceil(by_power), math.floor(z * z * (1 - margin) / margin) + 1)
+
+
+def rows_to_tell(difference: float, bound: float, variance: float, level: float = 0.95) -> int | None:
+    """Rows whose interval of `level` leaves out `bound` with 80% power; None from `MOST_ROWS` on.
+
+    n = variance ((z_.975 + z_.80) / (difference - bound))^2, and never fewer than `rows_needed` tells for a
+    table without any discordant row.
+    """
+    if difference == bound:
+        return None
+    z, distance = _NORMAL.inv_cdf(upper_probability(level)), abs(bound)
+    ratio = (z + _NORMAL.inv_cdf(POWER)) / (difference - bound)
+    by_power = variance * ratio * ratio
+    if not by_power < MOST_ROWS:
+        return None
+    without_discordant = math.floor(z * z * (1 - distance) / distance) + 1 if 0 < distance < 1 else 1
+    return max(math.ceil(by_power), without_discordant)
 
 
 def non_inferiority(broken: int, fixed: int, rows: int, margin: float) -> NonInferiority:

@@ -2,11 +2,13 @@
 
 import sqlite3
 
+import msgspec
 import pytest
 
 from optbench.cli import main
 from optbench.errors import ConfigError, ResultError
 from optbench.records import Failure, replace
+from optbench.records.history import History
 from optbench.results.history import HISTORY_VERSION, add, history_file, moment, trends
 
 
@@ -112,5 +114,11 @@ def test_the_command_adds_lists_and_filters(week, tmp_path, monkeypatch, capsys)
     assert row.split()[:7] == ["2026-11-04", "10:00", "tiny", "onnxruntime", "dynamic", "1x32", "m1"]
     assert "-50.0%" in row
     assert "-0.0400" in row
+    assert main(["history", "--format", "json"]) == 0
+    found = msgspec.json.decode(capsys.readouterr().out, type=History)
+    assert found.trends == trends(history_file())
+    assert (found.schema_version, found.file) == (1, str(history_file()))
+    assert main(["history", "add", str(week), "--format", "json"]) == 0
+    assert capsys.readouterr().out == ""
     assert main(["history", "add"]) == 2
     assert main(["history", "--since", "x"]) == 2
