@@ -105,9 +105,7 @@ def undecided(condition: Condition, measure: Measure, change: Estimate, interval
         return Judgement(condition.text, "inconclusive", change, reason)
     needed = rows_to_tell(change.value, condition.bound, row_variance(measure, change, interval))
     if needed is None:
-        told = (
-            f"{reason}; more rows would tell, but how many cannot be computed from a change that lies on it"
-        )
+        told = f"{reason}; more rows would tell, but a change that lies on it does not say how many"
     else:
         told = f"{reason}; about {needed:,} rows would settle it, {measure.rows:,} here"
     return Judgement(condition.text, "inconclusive", change, told, needed)
