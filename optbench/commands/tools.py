@@ -73,7 +73,7 @@ def aggregate(
     is 0 all the same. Whether a sweep went well is what the exit code of the sweep itself tells.
     """
     from optbench.records import to_json
-    from optbench.reports.console import console, say
+    from optbench.reports.console import console, emit, say
     from optbench.reports.points import show, to_markdown, written_line
     from optbench.results.aggregate import aggregate as aggregate_results
     from optbench.results.remote import fetched, renamed
@@ -82,9 +82,9 @@ def aggregate(
     with fetched(directories) as places:
         found = renamed(aggregate_results([place.path for place in places]), places)
     if format_ is TableFormat.json:
-        sys.stdout.write(to_json(found).decode())
+        emit(to_json(found).decode())
     elif format_ is TableFormat.markdown:
-        sys.stdout.write(to_markdown(found))
+        emit(to_markdown(found))
     else:
         show(found, console(sys.stdout))
     only = places[0] if len(places) == 1 and not places[0].is_copy else None
@@ -140,9 +140,10 @@ def deliver(content: bytes, output: Path | None) -> None:
     """Bytes into a file, atomically, or onto stdout. Raises ResultError if the file cannot be written."""
     from optbench.errors import ResultError
     from optbench.records import write_atomically
+    from optbench.reports.console import emit
 
     if output is None:
-        sys.stdout.write(content.decode())
+        emit(content.decode())
         return
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

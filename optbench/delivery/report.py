@@ -15,6 +15,7 @@ import msgspec
 
 from optbench.delivery.command_line import overrides_of, reproduce
 from optbench.errors import ResultError
+from optbench.locations import REPORT_FILE
 from optbench.records import (
     DECODE_ERRORS,
     RESULT_FILE,
@@ -29,8 +30,6 @@ from optbench.results.aggregate import aggregate
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-REPORT_FILE = "report.html"
 
 
 class Page(Protocol):

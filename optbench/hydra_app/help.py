@@ -41,7 +41,17 @@ KEYS = """\
   quantization.per_channel=false  backend.opset=17              any field of a chosen option
   artifact=DIR                                                  measure existing files as the candidate"""
 
-CODES = "0 done · 1 a gate failed · 2 bad input · 3 a run failed · 4 inconclusive · 130 interrupted"
+CODES = " · ".join(
+    (
+        "0 done",
+        "1 a gate failed",
+        "2 bad input",
+        "3 a run failed",
+        "4 inconclusive",
+        "130 interrupted",
+        "143 terminated",
+    )
+)
 
 
 def meaning(file: Path) -> str:

@@ -31,7 +31,7 @@ LONGEST_VARIANT = 60
 WIDEST = 400
 MOST_ROWS = 200
 MOST_REASONS = 20
-STATUS_ORDER: tuple[PointStatus, ...] = ("ok", "failed", "skipped", "missing", "unreadable")
+STATUS_ORDER: tuple[PointStatus, ...] = ("ok", "running", "failed", "skipped", "missing", "unreadable")
 
 
 @dataclass(frozen=True)
@@ -318,9 +318,10 @@ def reasons(aggregate: Aggregate) -> list[str]:
 
 
 def reason_name(point: Point) -> str:
-    """A point without answer, by its place; one that never started by its overrides."""
+    """A point without answer, by its place; one without a result also by what sets it apart."""
     axes = " ".join(f"{key}={value}" for key, value in point.axes.items())
-    return point.name if point.config_hash is not None or not axes else f"{point.name} ({axes})"
+    is_told = point.config_hash is not None or not axes or "=" in point.name.rpartition("/")[2]
+    return point.name if is_told else f"{point.name} ({axes})"
 
 
 def wide_enough(out: Console, table: Table) -> None:

@@ -111,7 +111,8 @@ def test_from_a_change_that_lies_on_the_bound_no_number_of_rows_is_computed():
     judged = judge(LOST, accuracy(-0.01, -0.03, 0.01, 200), None, 0.0)
     assert judged.rows_needed is None
     assert judged.reason == (
-        "the interval holds the bound; more rows would tell, but a change that lies on it does not say how many"
+        "the interval holds the bound; more rows would tell, but a change that lies on it does not say "
+        "how many"
     )
 
 
