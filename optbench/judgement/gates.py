@@ -10,6 +10,7 @@ import math
 
 from optbench.config import GatesConfig
 from optbench.measure.statistics import replicates_needed
+from optbench.quality.margin import beyond_margin
 from optbench.quality.paired import judge_margin, rows_needed
 from optbench.records import Decision, GateResult, Interval, Outcome, RunResult, replace
 
@@ -93,9 +94,12 @@ def min_speedup(bound: float, result: RunResult) -> GateResult:
 
 
 def more_replicates(thetas: list[float], log_distance: float) -> str:
-    """How many more replicates would tell the estimate from the bound."""
+    """How many more replicates would tell the estimate from the bound, as far as the estimate says so."""
     if log_distance < 1e-3:
-        return "no number of replicates would help: the speed-up lies on the bound"
+        return (
+            "more replicates (measure.budget_seconds, measure.max_replicates), or another bound; how many "
+            "cannot be computed, as the speed-up seen lies on the bound"
+        )
     count = replicates_needed(thetas, math.expm1(log_distance))
     return f"about {max(1, count)} more replicates (measure.budget_seconds, measure.max_replicates)"
 
@@ -162,14 +166,15 @@ def of_the_drop(change: Interval) -> Interval:
 
 
 def more_rows(difference: float, margin: float, result: RunResult) -> str | None:
-    """How many rows in all would tell."""
+    """How many rows in all would tell, as far as the drop seen says so: the true one may be smaller."""
     quality = result.quality
     if quality is None or quality.broken is None or quality.fixed is None:
         return None
     discordant = (quality.broken + quality.fixed) / quality.rows
     rows = rows_needed(difference, discordant - difference**2, margin)
     if rows is None:
-        return "no number of rows would help: the drop is as large as the margin"
+        where = beyond_margin(-difference, margin)
+        return f"more rows, or another margin; how many cannot be computed, as the drop seen lies {where}"
     return f"about {max(1, rows - quality.rows):,} more rows ({rows:,} in all)"
 
 

@@ -189,11 +189,12 @@ def test_rows_needed_never_fall_below_what_a_table_without_flips_needs():
     assert non_inferiority(0, 0, needed - 1, 0.01).outcome == "cannot tell"
 
 
-def test_no_number_of_rows_helps_when_the_observed_loss_reaches_the_margin():
+def test_the_rows_that_would_tell_cannot_be_computed_when_the_observed_loss_reaches_the_margin():
     found = non_inferiority(30, 20, 1000, 0.01)
     assert found.outcome == "cannot tell"
     assert found.rows_needed is None
     assert "1.00 points" in found.reason
+    assert found.reason.endswith("cannot be computed from it")
 
 
 def test_a_clear_loss_is_worse_and_a_clear_gain_is_not():
