@@ -120,11 +120,12 @@ def quality(result: RunResult) -> str:
     if result.quality is None:
         return ""
     known = [metric for metric in result.quality.metrics if metric.difference is not None]
-    parts = [f"{known[0].name} changes by {change(known[0])}{at_margin(known[0])}"] if known else []
+    margin = at_margin(known[0]) if known else ""
+    parts = [f"{known[0].name} changes by {change(known[0])}{margin}"] if known else []
     agreement = result.quality.agreement
     if agreement is not None:
         parts.append(f"{format_share(agreement.value)} of the answers stay the same")
-    return " and ".join(parts)
+    return ("; " if margin else " and ").join(parts)
 
 
 def at_margin(metric: MetricResult) -> str:
@@ -132,8 +133,10 @@ def at_margin(metric: MetricResult) -> str:
     found = metric.non_inferiority
     if found is None:
         return ""
-    words = {"cannot tell": "which cannot tell whether it is worse"}.get(found.outcome, found.outcome)
-    return f", {words} at a margin of {format_points(found.margin).lstrip('+')}"
+    margin = format_points(found.margin).lstrip("+")
+    if found.outcome == "cannot tell":
+        return f", which leaves open whether it is worse by {margin}"
+    return f", {found.outcome} at a margin of {margin}"
 
 
 def change(metric: MetricResult) -> str:

@@ -31,13 +31,15 @@ class Measure(Record, frozen=True):
     """One quantity of both candidates, and how it changed.
 
     change: B's over A's for ratios, B's minus A's for changes of metrics; `reason` of the estimate says
-    why it has no interval. exact: it has no uncertainty, such as a file's size.
+    why it has no interval. exact: it has no uncertainty, such as a file's size. is_share: whether a and b
+    are shares, whose change is told in percentage points.
     """
 
     a: float | None
     b: float | None
     change: Estimate | None
     exact: bool = False
+    is_share: bool = False
 
 
 class Judgement(Record, frozen=True):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from optbench.judgement.verdict import change
 from optbench.records import Estimate, MetricResult, RunResult, VariantResult
 from optbench.reports.escape import fenced, markdown, one_line
+from optbench.reports.gates import gate_line
 from optbench.units import format_bytes, format_rate, format_ratio, format_seconds, format_share
 
 if TYPE_CHECKING:
@@ -160,15 +161,17 @@ def section(about: About) -> str:
     result = about.result
     parts = [BEGIN, "## Measured by optbench"]
     if result.verdict is not None:
-        parts.append(f"**Answer:** {markdown(result.verdict.sentence)}")
+        parts.append(f"**Answer:** {markdown(result.verdict.sentence, None)}")
+        if result.verdict.gates:
+            parts.append("\n".join(f"- {markdown(gate_line(gate), None)}" for gate in result.verdict.gates))
     parts.append(f"These files are the **{about.variant}** of the comparison. {conditions(result)}")
     parts.append(table(rows(result)))
     if result.trust is not None:
-        reasons = "; ".join(markdown(reason) for reason in result.trust.reasons)
+        reasons = "; ".join(markdown(reason, None) for reason in result.trust.reasons)
         parts.append(
             f"**Grade of the measurement:** {result.trust.grade}" + (f" ({reasons})" if reasons else "")
         )
-    parts += [f"**Note:** {markdown(note)}" for note in result.notes]
+    parts += [f"**Note:** {markdown(note, None)}" for note in result.notes]
     parts += ["### How it was made", made(about)]
     if loading := how_to_load(about):
         parts += ["### How to load it", loading]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from xml.etree import ElementTree
 
 from rich.console import Console
@@ -17,8 +19,8 @@ from optbench.units import (
     MISSING_TEXT,
     format_bytes,
     format_difference,
+    format_ratio,
     format_seconds,
-    three_digits,
 )
 
 MOST_DIFFERENCES = 12
@@ -60,10 +62,10 @@ def change_cell(point: ComparedPoint, name: str) -> str:
     if measure is None or measure.change is None:
         return MISSING_TEXT
     change = measure.change
-    text = format_difference(change.value, False)
+    text = format_difference(change.value, measure.is_share)
     if change.interval is None:
         return text
-    ends = (format_difference(end, False) for end in (change.interval.low, change.interval.high))
+    ends = (format_difference(end, measure.is_share) for end in (change.interval.low, change.interval.high))
     return f"{text} ({' to '.join(ends)})"
 
 
@@ -94,23 +96,27 @@ def difference_lines(title: str, items: list[Difference]) -> list[str]:
 
 def judgement_line(point: ComparedPoint, judged: Judgement) -> str:
     """A condition, its outcome, and what was found."""
-    told = f"{judged.condition} at {point.name}: {judged.outcome}{found_text(judged.change)}"
+    form = change_form(judged.condition, point.measures)
+    told = f"{judged.condition} at {point.name}: {judged.outcome}{found_text(judged.change, form)}"
     return one_line(f"{told}; {judged.reason}" if judged.reason else told)
 
 
-def found_text(change: Estimate | None) -> str:
-    """, found 0.95 (0.93 to 0.97)."""
+def change_form(condition: str, measures: Mapping[str, Measure]) -> Callable[[float], str]:
+    """How the change that a condition is about is written: a ratio, points, or a plain difference."""
+    name = re.split("[<>]", condition)[0]
+    if not name.endswith("_change"):
+        return format_ratio
+    return partial(format_difference, is_share=name in measures and measures[name].is_share)
+
+
+def found_text(change: Estimate | None, form: Callable[[float], str]) -> str:
+    """, found 0.95x (0.93x to 0.97x)."""
     if change is None:
         return ""
-    text = f", found {number(change.value)}"
+    text = f", found {form(change.value)}"
     if change.interval is None:
         return text
-    return f"{text} ({number(change.interval.low)} to {number(change.interval.high)})"
-
-
-def number(value: float) -> str:
-    """A signed number with three digits."""
-    return f"-{three_digits(-value)}" if value < 0 else three_digits(value)
+    return f"{text} ({form(change.interval.low)} to {form(change.interval.high)})"
 
 
 def show(comparison: RunComparison, out: Console) -> None:

@@ -1,11 +1,8 @@
-"""What is said beside a run's table: the grade and its reasons, gates, kernels, groups that changed."""
+"""What is said beside a run's table: the grade and its reasons, kernels, groups that changed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from optbench.records import (
-    GateResult,
     QualityResult,
     RunResult,
     Trust,
@@ -13,9 +10,6 @@ from optbench.records import (
 from optbench.units import (
     format_difference,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def grade_lines(trust: Trust | None) -> list[str]:
@@ -31,16 +25,6 @@ def grade_lines(trust: Trust | None) -> list[str]:
     else:
         head = f"grade: {trust.grade}"
     return [head, *(f"  {reason}" for reason in trust.reasons)]
-
-
-def gate_line(gate: GateResult) -> str:
-    """A gate, its outcome, what was found, and what would settle it."""
-    line = f"gate {gate.name}={gate.bound:g}: {gate.outcome}"
-    if gate.value is not None:
-        line += f", found {gate.value:.4g}"
-    if gate.interval is not None:
-        line += f" ({gate.interval.level:.0%} interval {gate.interval.low:.4g} to {gate.interval.high:.4g})"
-    return line + (f"; to settle it: {gate.needs}" if gate.needs else "")
 
 
 def kernel_lines(result: RunResult) -> list[str]:

@@ -17,7 +17,8 @@ from optbench.records import (
 )
 from optbench.reports.console import console, say
 from optbench.reports.margins import margin_lines
-from optbench.reports.remarks import gate_line, grade_lines, group_lines, kernel_lines
+from optbench.reports.gates import gate_line
+from optbench.reports.remarks import grade_lines, group_lines, kernel_lines
 from optbench.reports.run_table import result_table
 from optbench.units import (
     format_seconds,

@@ -218,7 +218,7 @@ def answers(a: Loaded, b: Loaded) -> dict[str, Measure | None]:
     if a.point.agreement is not None and b.point.agreement is not None:
         change = mover.difference(b.point.agreement, a.point.agreement)
         ends = (a.point.agreement.value, b.point.agreement.value)
-        found[f"agreement{conditions.CHANGE}"] = Measure(*ends, same_rows(change, same))
+        found[f"agreement{conditions.CHANGE}"] = Measure(*ends, same_rows(change, same), is_share=True)
     return found
 
 
@@ -234,7 +234,7 @@ def metric_change(one: MetricResult, two: MetricResult, same: bool) -> Measure |
         shift = value - width.value
         interval = None if ends is None else Interval(ends.low + shift, ends.high + shift, ends.level)
         change = Estimate(value, interval, width.reason)
-    return Measure(one.candidate, two.candidate, same_rows(change, same))
+    return Measure(one.candidate, two.candidate, same_rows(change, same), is_share=two.is_share)
 
 
 def same_rows(change: Estimate, same: bool) -> Estimate:

@@ -12,6 +12,7 @@ from optbench.records import (
     Estimate,
     Interval,
     MetricResult,
+    NonInferiority,
     QualityResult,
     RunResult,
     VariantResult,
@@ -149,6 +150,20 @@ def test_the_first_metric_that_could_be_compared_is_told_with_its_interval():
     assert quality(result(**measured(metrics, 0.98))) == (
         "accuracy changes by -0.40 pt (95% interval -1.00 pt to +0.20 pt) and 98.0% of the answers stay "
         "the same"
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "clause"),
+    [
+        ("not worse", ", not worse at a margin of 1.00 pt"),
+        ("cannot tell", ", which leaves open whether it is worse by 1.00 pt"),
+    ],
+)
+def test_what_holds_at_the_margin_and_the_agreement_are_clauses_of_their_own(outcome, clause):
+    judged = replace(metric(), non_inferiority=NonInferiority(0.01, outcome))
+    assert quality(result(**measured([judged], 0.987))) == (
+        f"accuracy changes by -0.40 pt{clause}; 98.7% of the answers stay the same"
     )
 
 

@@ -103,6 +103,6 @@ def test_the_sentence_of_the_run_says_the_outcome_too():
     ]
     assert said == [
         ", not worse at a margin of 1.00 pt",
-        ", which cannot tell whether it is worse at a margin of 1.00 pt",
+        ", which leaves open whether it is worse by 1.00 pt",
     ]
     assert at_margin(compared(300, 8, 7).metrics[0]) == ""

@@ -30,7 +30,7 @@ from optbench.records import (
     replace,
 )
 from optbench.reports.console import console
-from optbench.reports.remarks import gate_line, kernel_lines
+from optbench.reports.remarks import kernel_lines
 from optbench.reports.run_table import label, quotient, result_table
 from optbench.reports.terminal import Terminal
 from optbench.units import MISSING_TEXT
@@ -279,22 +279,6 @@ def test_a_quotient_of_something_missing_is_empty():
     assert quotient(3.0, 2.0) == "1.50x"
 
 
-def test_a_gate_is_told_with_what_was_found_and_what_would_settle_it():
-    gate = GateResult(
-        "min_speedup", "inconclusive", 1.5, 1.48, Interval(1.4, 1.56), "about 3 more replicates"
-    )
-    assert gate_line(gate) == (
-        "gate min_speedup=1.5: inconclusive, found 1.48 (95% interval 1.4 to 1.56); "
-        "to settle it: about 3 more replicates"
-    )
-    assert gate_line(GateResult("max_size_bytes", "pass", 3e6, 2e6)) == (
-        "gate max_size_bytes=3e+06: pass, found 2e+06"
-    )
-    assert gate_line(GateResult("max_size_bytes", "inconclusive", 3e6, None, needs="a size")) == (
-        "gate max_size_bytes=3e+06: inconclusive; to settle it: a size"
-    )
-
-
 def test_a_finished_run_shows_table_notes_gates_answer_and_path(terminal, tmp_path, capsys):
     gates = [GateResult("min_speedup", "pass", 1.5, 2.5)]
     terminal().finish(replace(RESULT, verdict=replace(RESULT.verdict, gates=gates)), tmp_path / "r.json")
@@ -303,7 +287,7 @@ def test_a_finished_run_shows_table_notes_gates_answer_and_path(terminal, tmp_pa
     assert "latency, mean" in out
     assert "note: the dataset does not name its labels" in lines
     assert lines[-3:] == [
-        "gate min_speedup=1.5: pass, found 2.5",
+        "gate min_speedup=1.5: pass, speed-up 2.50x",
         "The candidate is 2.50x faster.",
         f"Result: {tmp_path / 'r.json'}",
     ]
