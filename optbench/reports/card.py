@@ -13,6 +13,8 @@ from optbench.judgement.verdict import change
 from optbench.records import Estimate, MetricResult, RunResult, VariantResult
 from optbench.reports.escape import fenced, markdown, one_line
 from optbench.reports.gates import gate_line
+from optbench.reports.remarks import note_lines
+from optbench.reports.run_table import label
 from optbench.units import format_bytes, format_rate, format_ratio, format_seconds, format_share
 
 if TYPE_CHECKING:
@@ -171,7 +173,8 @@ def section(about: About) -> str:
         parts.append(
             f"**Grade of the measurement:** {result.trust.grade}" + (f" ({reasons})" if reasons else "")
         )
-    parts += [f"**Note:** {markdown(note, None)}" for note in result.notes]
+    notes = [line.removeprefix("note: ") for line in note_lines(result)]
+    parts += [f"**Note:** {markdown(note, None)}" for note in notes]
     parts += ["### How it was made", made(about)]
     if loading := how_to_load(about):
         parts += ["### How to load it", loading]
@@ -274,11 +277,6 @@ def ratio(one: float | None, two: float | None) -> str:
 def share(part: float | None, whole: float | None) -> str:
     """part / whole in percent."""
     return format_share(part / whole, 0) if part and whole else ""
-
-
-def label(variant: VariantResult) -> str:
-    """A variant in a few characters."""
-    return variant.backend if variant.quantization == "none" else f"{variant.backend} {variant.quantization}"
 
 
 def made(about: About) -> str:

@@ -15,7 +15,7 @@ LINKS = {"://": "&#58;//", "www.": "www&#46;", "@": "&#64;"}
 
 
 def one_line(text: object, longest: int | None = LONGEST) -> str:
-    """The text on one line, without control and direction characters, cut where it is longer; null never cuts."""
+    """The text on one line, without control and direction characters, cut where it is longer, unless null."""
     kept = (" " if unicodedata.category(one) in UNSEEN else one for one in str(text))
     line = " ".join("".join(kept).split())
     return line if longest is None or len(line) <= longest else line[: longest - 1] + "…"

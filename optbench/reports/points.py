@@ -101,11 +101,12 @@ def latency_cell(point: Point) -> str:
 
 
 def integer_cell(point: Point) -> str:
-    """How many matrix products the candidate computes in integers, and their share of the time."""
+    """How many matrix products the candidate computes in integers, and their share of the time of one look."""
     side = point.candidate
     if side is None or not side.products:
         return MISSING_TEXT
-    share = "" if side.integer_time_share is None else f" ({format_share(side.integer_time_share, 0)})"
+    known = side.integer_time_share is not None and point.grade != "poor"
+    share = f" ({format_share(side.integer_time_share, 0)})" if known else ""
     return f"{side.integer_products}/{side.products}{share}"
 
 
@@ -185,7 +186,7 @@ def sheet(points: Sequence[Point], title: str = "") -> Sheet:
         ("peak memory", memory_cell, True),
         (metric_heading(points), metric_cell, True),
         ("same", agreement_cell, True),
-        ("in integers (time)", integer_cell, True),
+        ("in integers (one look's time)", integer_cell, True),
         ("grade", grade_cell, True),
         ("verdict", decision_cell, any(p.decision not in (None, "NOT ASKED") for p in points)),
     ]

@@ -10,7 +10,7 @@ from optbench.reports.console import say
 from optbench.reports.escape import fenced, markdown
 from optbench.reports.gates import gate_line
 from optbench.reports.margins import margin_lines
-from optbench.reports.remarks import grade_lines, group_lines, kernel_lines
+from optbench.reports.remarks import grade_lines, group_lines, kernel_lines, note_lines
 from optbench.reports.run_table import result_table
 
 BOTH = {"baseline", "candidate"}
@@ -41,7 +41,7 @@ def finding_lines(result: RunResult) -> list[str]:
     """Gates, margins, kernels, groups and notes."""
     gates = [] if result.verdict is None else [gate_line(gate) for gate in result.verdict.gates]
     told = [*kernel_lines(result), *margin_lines(result.quality), *group_lines(result.quality)]
-    return [*gates, *told, *(f"note: {note}" for note in result.notes)]
+    return [*gates, *told, *note_lines(result)]
 
 
 def to_markdown(result: RunResult, command: str) -> str:

@@ -16,9 +16,9 @@ from optbench.records import (
     RunResult,
 )
 from optbench.reports.console import console, say
-from optbench.reports.margins import margin_lines
 from optbench.reports.gates import gate_line
-from optbench.reports.remarks import grade_lines, group_lines, kernel_lines
+from optbench.reports.margins import margin_lines
+from optbench.reports.remarks import MOST_REASONS, grade_lines, group_lines, kernel_lines, note_lines
 from optbench.reports.run_table import result_table
 from optbench.units import (
     format_seconds,
@@ -86,17 +86,18 @@ class Terminal:
                 say(self._err, result.failure.details)
             return
         if self._level is not Verbosity.quiet and self._point is None:
-            for line in grade_lines(result.trust):
+            most = None if self._level is Verbosity.verbose else MOST_REASONS
+            for line in grade_lines(result.trust, most):
                 say(self._out, line, "bold" if result.trust and result.trust.grade == "poor" else None)
             if result.variants.keys() >= {"baseline", "candidate"}:
                 self._out.print(result_table(result))
             for line in kernel_lines(result) + margin_lines(result.quality) + group_lines(result.quality):
                 say(self._out, line)
-            for note in result.notes:
-                say(self._out, f"note: {note}", "dim")
+            for line in note_lines(result):
+                say(self._out, line, "dim")
         if result.verdict is not None:
-            if self._level is not Verbosity.quiet:
-                for gate in result.verdict.gates:
+            for gate in result.verdict.gates:
+                if self._level is not Verbosity.quiet or gate.outcome != "pass":
                     say(self._out, gate_line(gate))
             say(self._out, result.verdict.sentence, "bold")
         say(self._out, f"Result: {result_file}")

@@ -4,6 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from optbench.hydra_app import resolvers as resolvers_module
+from optbench.hydra_app.help import KEYS, help_body
 from optbench.hydra_app.resolvers import axis, options, register_resolvers, thread_counts
 from optbench.locations import PACKAGE
 
@@ -77,3 +78,10 @@ def test_registering_again_is_safe():
     register_resolvers()
     register_resolvers()
     assert "Exit codes" in OmegaConf.create({"page": "${help_body:}"}).page
+
+
+def test_the_help_page_shows_how_to_set_gates_and_directories():
+    page = help_body()
+    for key in ("gates.min_speedup=", "gates.max_accuracy_drop=", "hydra.run.dir=", "hydra.sweep.dir="):
+        assert f"  {key}" in page
+    assert max(map(len, KEYS.splitlines())) <= 120

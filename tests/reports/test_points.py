@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from optbench.records import Failure, Interval, KernelReport, Percentile, replace
+from optbench.records import Failure, Interval, KernelReport, Percentile, Trust, replace
 from optbench.reports.console import console
 from optbench.reports.plain import markdown, one_line
 from optbench.reports.points import MOST_ROWS, maps, reasons, sheets, show, to_markdown, warnings
@@ -179,8 +179,16 @@ def test_intervals_labels_and_integer_shares_are_shown_where_a_result_has_them(t
     )
     assert known["variant"] == "onnxruntime dynamic per tensor"
     assert known["p50 / p95"] == "4.00 ms (3.80 ms to 4.20 ms) / 6.00 ms"
-    assert known["in integers (time)"] == "30/36 (90%)"
-    assert bare["in integers (time)"] == "–"
+    assert known["in integers (one look's time)"] == "30/36 (90%)"
+    assert bare["in integers (one look's time)"] == "–"
+
+
+def test_the_share_of_a_looks_time_is_left_out_where_the_machine_was_disturbed(made_run, write_run, tmp_path):
+    run = made_run(trust=Trust("poor", [], []))
+    candidate = replace(run.variants["candidate"], kernels=KernelReport(36, 30, time_share=0.9))
+    write_run(tmp_path / "0", replace(run, variants={**run.variants, "candidate": candidate}), [])
+    (sheet,) = sheets(aggregate([tmp_path]))
+    assert dict(zip(sheet.head, sheet.rows[0], strict=True))["in integers (one look's time)"] == "30/36"
 
 
 def test_a_recipe_is_the_name_of_its_variant(tmp_path, made_run, write_run):

@@ -11,6 +11,7 @@ from optbench.records import (
     ArtifactRecord,
     ColdStart,
     Comparison,
+    EndToEnd,
     Estimate,
     Failure,
     GateResult,
@@ -23,15 +24,20 @@ from optbench.records import (
     PhaseLatency,
     QualityResult,
     RunResult,
+    Signal,
     Throughput,
     TimingRecord,
+    Trust,
     VariantResult,
     Verdict,
     replace,
 )
 from optbench.reports.console import console
+from optbench.reports.html.run_tables import kernels_tables
+from optbench.reports.parts import end_to_end_rows
 from optbench.reports.remarks import kernel_lines
 from optbench.reports.run_table import label, quotient, result_table
+from optbench.reports.run_text import to_markdown
 from optbench.reports.terminal import Terminal
 from optbench.units import MISSING_TEXT
 from optbench.verbosity import Verbosity
@@ -293,6 +299,22 @@ def test_a_finished_run_shows_table_notes_gates_answer_and_path(terminal, tmp_pa
     ]
 
 
+def test_quiet_shows_the_gates_that_do_not_pass(terminal, tmp_path, capsys):
+    gates = [
+        GateResult("max_size_bytes", "pass", 3e6, 2e6),
+        GateResult("min_speedup", "inconclusive", 1.5, 1.48, needs="more replicates"),
+        GateResult("max_accuracy_drop", "fail", 0.01, 0.02),
+    ]
+    failed = replace(RESULT, verdict=replace(RESULT.verdict, gates=gates))
+    terminal(Verbosity.quiet).finish(failed, tmp_path / "r.json")
+    assert capsys.readouterr().out.splitlines() == [
+        "gate min_speedup=1.5: inconclusive, speed-up 1.48x; to settle it: more replicates",
+        "gate max_accuracy_drop=0.01: fail, drop 2.00 pt",
+        "The candidate is 2.50x faster.",
+        f"Result: {tmp_path / 'r.json'}",
+    ]
+
+
 def test_quiet_shows_the_answer_and_the_path_only(terminal, tmp_path, capsys):
     gates = [GateResult("min_speedup", "pass", 1.5, 2.5)]
     quiet = terminal(Verbosity.quiet)
@@ -436,8 +458,43 @@ def with_kernels(kernels):
 
 def test_the_table_tells_how_many_products_run_in_integers():
     result = with_kernels(KernelReport(36, 36, time_share=0.93))
-    assert "36 of 36, 93% of the time" in shown(result)
+    assert "36 of 36, 93% of one look" in shown(result)
     assert kernel_lines(result) == []
+
+
+@pytest.mark.parametrize("grade", ["poor", "quick look"])
+def test_a_share_of_the_time_of_a_disturbed_machine_is_left_out(grade):
+    red = Signal("CPU used by others", "red", 0.9, 0.05, 0.2, "cores")
+    result = replace(with_kernels(KernelReport(36, 36, time_share=0.93)), trust=Trust(grade, [red], []))
+    assert cells(result)["products in integers"] == ["36 of 36"]
+    (table,) = kernels_tables(result.variants, result.trust)
+    assert table.rows[0][5].value is None
+
+
+@pytest.mark.parametrize(("level", "shown"), [(Verbosity.normal, 3), (Verbosity.verbose, 7)])
+def test_the_most_important_reasons_of_a_grade_are_shown(terminal, tmp_path, capsys, level, shown):
+    reasons = [f"sign {number}" for number in range(7)]
+    terminal(level).finish(replace(RESULT, trust=Trust("poor", [], reasons)), tmp_path / "r.json")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1 : shown + 1] == [f"  sign {number}" for number in range(shown)]
+    assert ("  and 4 more in report.html" in lines) is (shown == 3)
+
+
+def test_what_is_known_of_the_answers_is_a_note_once(terminal, tmp_path, capsys):
+    rare = "f1_macro: 8 of 600 rows changed, too few to resample"
+    quality = replace(RESULT.quality, notes=[rare, RESULT.notes[0]])
+    result = replace(RESULT, quality=quality)
+    terminal().finish(result, tmp_path / "r.json")
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert notes == [f"note: {RESULT.notes[0]}", f"note: {rare}"]
+    assert f"- note: {rare}".replace("_", "\\_") in to_markdown(result, "")
+
+
+def test_no_name_of_a_row_about_whole_answers_is_wider_than_the_others():
+    parts = EndToEnd(*[PhaseLatency(9, 0.01, 0.0, 0.01, 0.01, [])] * 2, 0.5)
+    result = change(change(RESULT, "baseline", end_to_end=parts), "candidate", end_to_end=parts)
+    names = [row[0] for row in end_to_end_rows(result)]
+    assert names == ["  of it the model, mean", "  of it processing, mean", "  of it the model, share"]
 
 
 def test_int8_that_is_mostly_float_is_said_so():
