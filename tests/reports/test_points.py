@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from optbench.delivery.report import page_of
 from optbench.records import Failure, Interval, KernelReport, Percentile, Trust, replace
 from optbench.reports.console import console
 from optbench.reports.plain import markdown, one_line
@@ -139,9 +140,32 @@ def test_an_axis_that_the_label_does_not_tell_is_part_of_the_name(tmp_path, made
         write_run(tmp_path / str(number), made_run(), overrides)
     (sheet,) = sheets(aggregate([tmp_path]))
     assert [row[1] for row in sheet.rows] == [
-        "onnxruntime dynamic per_channel=false",
-        "onnxruntime dynamic per_channel=true",
+        "onnxruntime dynamic quantization.per_channel=false",
+        "onnxruntime dynamic quantization.per_channel=true",
     ]
+
+
+def test_settings_that_make_no_variant_are_no_part_of_its_name_and_keys_are_whole(
+    tmp_path, made_run, write_run
+):
+    common = ["quant=dynamic", "threads=1", "measure=quick"]
+    write_run(tmp_path / "0", made_run(), [*common, "model.path=my_model", "dataset.path=rows.csv"])
+    write_run(tmp_path / "1", made_run(), ["quant=dynamic"])
+    found = aggregate([tmp_path])
+    assert "onnxruntime dynamic model.path=my_model dataset.path=rows.csv" in shown(found)
+    assert "measure=quick" not in shown(found) + to_markdown(found)
+    assert found.axes["measure"] == ["quick"]  # the files still hold it
+    page = page_of(tmp_path).html()
+    assert "dataset.path=rows.csv" in page
+    assert "measure=quick" not in page
+
+
+def test_settings_of_several_values_stay_in_the_name(tmp_path, made_run, write_run):
+    for number, policy in enumerate(("active", "passive")):
+        write_run(tmp_path / str(number), made_run(), [f"measure.wait_policy={policy}"])
+    found = shown(aggregate([tmp_path]))
+    assert "measure.wait_policy=active" in found
+    assert "measure.wait_policy=passive" in found
 
 
 def test_very_many_points_are_cut_and_equal_reasons_are_told_once(tmp_path, write_run):

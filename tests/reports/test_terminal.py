@@ -3,10 +3,17 @@
 import io
 import re
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from optbench import __version__
+from optbench.backends.onnxruntime import OnnxRuntime
+from optbench.backends.pytorch import PyTorch
+from optbench.config import Scope, Variant
 from optbench.measure.procedure import Progress
+from optbench.quantizations.none import NoQuantization
 from optbench.records import (
     ArtifactRecord,
     ColdStart,
@@ -38,7 +45,7 @@ from optbench.reports.parts import end_to_end_rows
 from optbench.reports.remarks import kernel_lines
 from optbench.reports.run_table import label, quotient, result_table
 from optbench.reports.run_text import to_markdown
-from optbench.reports.terminal import Terminal
+from optbench.reports.terminal import Terminal, what_runs
 from optbench.units import MISSING_TEXT
 from optbench.verbosity import Verbosity
 
@@ -373,7 +380,40 @@ def test_stages_are_told_once_they_are_over_where_stderr_is_a_pipe(terminal, cap
         made.progress(Progress(1, 0.02, 10.0))
         assert capsys.readouterr().err == ""
     line = capsys.readouterr().err
-    assert re.fullmatch(r"  reading the rows \S+ (µs|ms|s)\n", line)
+    assert re.fullmatch(r"  \d\d:\d\d:\d\d  reading the rows \S+ (µs|ms|s)\n", line)
+
+
+CONFIG = SimpleNamespace(
+    model=SimpleNamespace(path="models/my_model/"),
+    baseline=Variant(PyTorch(), NoQuantization()),
+    candidate=Variant(OnnxRuntime(), NoQuantization(), artifact="../mine"),
+    batch_size=1,
+    input_length=32,
+    task=SimpleNamespace(has_length=True, generated_tokens=None),
+    measure=SimpleNamespace(scope=Scope.model),
+)
+
+
+def test_the_first_line_tells_what_runs_and_where_its_result_will_lie(
+    terminal, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    terminal().begin(CONFIG, tmp_path / "outputs" / "x")
+    assert capsys.readouterr().err == (
+        f"optbench {__version__}: my_model, pytorch against onnxruntime, artifact mine, batch 1 x 32, "
+        "into outputs/x\n"
+    )
+    terminal(point="point 3: quant=none").begin(CONFIG, tmp_path.parent)
+    assert capsys.readouterr().err.startswith(f"optbench {__version__}: point 3: quant=none: my_model, ")
+    terminal(Verbosity.quiet).begin(CONFIG, tmp_path)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_first_line_tells_the_shape_of_whole_answers_and_generations():
+    whole = vars(CONFIG) | {"measure": SimpleNamespace(scope=Scope.end_to_end)}
+    assert "batch 1 from raw rows to answers, into" in what_runs(SimpleNamespace(**whole), Path("x"))
+    generated = vars(CONFIG) | {"task": SimpleNamespace(has_length=True, generated_tokens=16)}
+    assert "batch 1 x 32 + 16 new, into" in what_runs(SimpleNamespace(**generated), Path("x"))
 
 
 def test_long_lines_are_not_wrapped_and_pipes_have_no_colour(terminal, tmp_path, capsys):
