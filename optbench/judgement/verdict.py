@@ -25,8 +25,9 @@ def judge(result: RunResult, gates: GatesConfig, max_failed_share: float = 1.0) 
     parts = [part for part in (speed(result), load(result), size(result), quality(result)) if part]
     sentence = "; ".join(parts)
     sentence = sentence[:1].upper() + sentence[1:] + "."
-    if result.trust is not None and result.trust.grade == "poor":
-        sentence += " But the machine was disturbed (grade poor): measure again before you rely on it."
+    if result.trust is not None and result.trust.is_disturbed:
+        grade = " (grade poor)" if result.trust.grade == "poor" else ""
+        sentence += f" But the machine was disturbed{grade}: measure again before you rely on it."
     if decision != "NOT ASKED":
         sentence = f"{decision}: {sentence}"
     return Verdict(decision, judged, sentence)

@@ -28,6 +28,7 @@ from optbench.records import (
     DatasetRecord,
     Estimate,
     Failure,
+    GateResult,
     Interval,
     Latency,
     MetricResult,
@@ -210,6 +211,15 @@ def test_the_card_is_what_the_hub_expects(run, tmp_path):
         "The candidate is 2.50x faster.",
     ):
         assert words in card.text
+
+
+def test_the_card_tells_the_whole_answer_and_its_gates(run, result, tmp_path):
+    sentence = "The candidate is fast" + ", and more is known of it" * 20 + ". But the machine was disturbed."
+    gates = [GateResult("max_size_bytes", "pass", 3e7, 2e6)]
+    write_result(run, replace(result, verdict=Verdict("SHIP", gates, sentence)))
+    card = (export(run, tmp_path / "mine").directory / "README.md").read_text()
+    assert f"**Answer:** {sentence}\n" in card
+    assert "- gate max\\_size\\_bytes=30000000: pass, weights 2.00 MB" in card
 
 
 ORIGINAL = (

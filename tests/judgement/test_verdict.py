@@ -15,6 +15,8 @@ from optbench.records import (
     NonInferiority,
     QualityResult,
     RunResult,
+    Signal,
+    Trust,
     VariantResult,
     replace,
 )
@@ -207,3 +209,13 @@ def test_where_gates_are_asked_the_decision_leads(value, decision):
     asked_nothing = judge(result(**answer), NO_GATES).sentence
     assert found.sentence == f"{decision}: {asked_nothing}"
     assert [gate.name for gate in found.gates] == ["min_speedup"]
+
+
+@pytest.mark.parametrize(("grade", "told"), [("poor", " (grade poor)"), ("quick look", "")])
+def test_a_disturbed_machine_is_told_at_the_end_also_by_a_quick_look(grade, told):
+    red = Signal("CPU used by others", "red", 0.9, 0.05, 0.2, "cores")
+    found = judge(result(**compared(2.5), trust=Trust(grade, [red], [])), NO_GATES)
+    end = f"But the machine was disturbed{told}: measure again before you rely on it."
+    assert found.sentence.endswith(end)
+    calm = judge(result(**compared(2.5), trust=Trust("quick look", [], [])), NO_GATES)
+    assert "disturbed" not in calm.sentence
