@@ -35,6 +35,9 @@ VERDICT_CODES = {"NOT ASKED": 0, "SHIP": 0, "DO NOT SHIP": 1, "INCONCLUSIVE": 4}
 class Display(Protocol):
     """Where a run says what it is doing."""
 
+    def begin(self, config: RunConfig, directory: Path) -> None:
+        """Say what runs, and where its result will lie."""
+
     def stage(self, title: str) -> contextlib.AbstractContextManager[None]:
         """Show a stage while it lasts."""
 
@@ -88,6 +91,7 @@ def run(
     error: BaseException | None = None
     try:
         check(config)
+        display.begin(config, directory)
         with deadline, no_child_left(), contextlib.ExitStack() as stack:
             preparing = Preparing(config, draft, stack, templates)
             Stages(config, draft, display, preparing, deadline).all()

@@ -11,7 +11,7 @@ VARIABLE = "OPTBENCH_VERBOSITY"
 
 
 class Verbosity(Enum):
-    """-q: the answer and the path of the result. -v: also what the libraries log."""
+    """-q: the answer, gates that do not pass, and the path of the result. -v: also what the libraries log."""
 
     quiet = "quiet"
     normal = "normal"

@@ -63,7 +63,7 @@ LAYERS = [
         "processes.loadgen",
     },
     {"processes.remote_worker"},
-    {"processes.group", "artifacts.entries"},
+    {"processes.group", "artifacts.entries", "artifacts.exported"},
     {"artifacts.cache"},
     {
         "artifacts.answers",

@@ -194,6 +194,9 @@ def carry_out(choice: Choice, place: Path, title: str | None, templates: Templat
 class Silent:
     """A display that shows nothing."""
 
+    def begin(self, config: RunConfig, directory: Path) -> None:
+        """Nothing."""
+
     @contextlib.contextmanager
     def stage(self, title: str) -> Iterator[None]:
         """Nothing."""

@@ -125,10 +125,11 @@ class SweepDirectoryPage:
 
     def _report(self) -> Any:
         from optbench.reports.html.sweep_page import SweepReport
+        from optbench.reports.points import without_common
 
         first = first_result(self.found)
         return SweepReport(
-            aggregate=self.found,
+            aggregate=without_common(self.found),
             links=links_of(self.found, self.place),
             environment={} if first is None else first.environment,
             command="" if first is None else reproduce(first.command, None),

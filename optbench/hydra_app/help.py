@@ -39,7 +39,11 @@ KEYS = """\
   measure.inputs=random|dataset                                 random tokens, or the dataset's own texts
   quality.max_eval_samples=500  quality.metrics=[accuracy]      seeded sample; metrics by name or path
   quantization.per_channel=false  backend.opset=17              any field of a chosen option
-  artifact=DIR                                                  measure existing files as the candidate"""
+  artifact=DIR                                                  measure existing files as the candidate
+  gates.min_speedup=1.2  gates.max_accuracy_drop=0.01           what must hold to ship: speed and answers,
+  gates.max_p95_seconds=0.05  gates.max_size_bytes=30000000     p95 and size; exit code 1: one fails, 4: open
+  hydra.run.dir=outputs/mine                                    where a run's directory is
+  hydra.sweep.dir=outputs/grid                                  the same with -m, for all points"""
 
 CODES = " · ".join(
     (

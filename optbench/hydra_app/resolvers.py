@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from optbench.locations import cache_directory, conf_dir, package_file
 EVERY_POINT = 100_000
 OWN_CONFIGS = "command-line"
 """What Hydra calls the source that --config-dir names."""
+LONGEST_NAME = 80
 OWN_LIMITS = ("n_jobs", "array_parallelism", "ray")
 """Options by which launchers know how many points to run at a time."""
 
@@ -32,6 +35,17 @@ def axis(key: str, values: Any, *, _root_: DictConfig) -> str:
 def options(group: str) -> list[str]:
     """Names of the shipped options of a config group, sorted."""
     return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
+
+
+def model_name(choice: str, *, _root_: DictConfig) -> str:
+    """The model in a directory's name: the option chosen, or the last part of a path given for it."""
+    overrides = OmegaConf.select(_root_, "hydra.overrides.task", default=[])
+    given = {str(item).partition("=")[0] for item in overrides}
+    path = OmegaConf.select(_root_, "model.path", throw_on_missing=False)
+    if not path or (choice != "pretrained" and "model.path" not in given):
+        return choice
+    name = Path(os.path.normpath(Path(str(path)).expanduser().absolute())).name
+    return re.sub(r"[^\w.-]", "_", name)[:LONGEST_NAME] or choice
 
 
 def thread_counts() -> list[int]:
@@ -72,6 +86,7 @@ def register_resolvers() -> None:
         ("package_file", lambda name: str(package_file(name))),
         ("cache_file", lambda name: str(cache_directory() / name)),
         ("axis", axis),
+        ("model_name", model_name),
         ("options", options),
         ("thread_counts", thread_counts),
         ("points_at_once", points_at_once),

@@ -47,8 +47,8 @@ class PairedCounts:
 class NonInferiority:
     """Whether a loss of `margin` is excluded; `interval` is two-sided at `GATE_LEVEL`.
 
-    rows_needed: rows that would show "not worse" with 80% power at the observed difference and
-    discordant share; null where no number would, and `reason` says why.
+    rows_needed: rows that would show "not worse" with 80% power if the observed difference and
+    discordant share were the true ones; null where it cannot be computed from them, and `reason` says why.
     """
 
     outcome: Outcome
@@ -147,7 +147,9 @@ def judge_margin(interval: Interval, margin: float, higher_is_better: bool = Tru
 
 
 def rows_needed(difference: float, variance: float, margin: float, level: float = GATE_LEVEL) -> int | None:
-    """Rows that show a loss smaller than `margin` with 80% power; None if no number would.
+    """Rows that show a loss smaller than `margin` with 80% power; None if `difference` is no smaller loss.
+
+    None says nothing about the true loss, which may be smaller than the one seen.
 
     n = variance (z_.95 + z_.80)^2 / (margin + difference)^2 with an interval of `level` 90%, where
     `variance` is that of one row's difference (discordant share minus difference^2); and never fewer than
@@ -189,7 +191,7 @@ def non_inferiority(broken: int, fixed: int, rows: int, margin: float) -> NonInf
     needed = rows_needed(difference, (broken + fixed) / rows - difference**2, margin)
     reason = (
         f"the observed loss, {-100 * difference:.2f} points, is no smaller than the margin, "
-        f"{100 * margin:.2f}; more rows like these would not show otherwise"
+        f"{100 * margin:.2f}, so the rows that would tell cannot be computed from it"
     )
     outcome, said = judge_margin(interval, margin), None if needed else reason
     return NonInferiority(outcome, difference, interval, margin, needed, said)

@@ -18,8 +18,8 @@ from optbench.units import (
     MISSING_TEXT,
     format_bytes,
     format_difference,
+    format_ratio,
     format_seconds,
-    three_digits,
 )
 
 MOST_DIFFERENCES = 12
@@ -113,17 +113,17 @@ def judgement_line(point: ComparedPoint, judged: Judgement) -> str:
 
 
 def found_text(point: ComparedPoint, judged: Judgement) -> str:
-    """, found 0.95 (0.93 to 0.97); changes of metrics as everywhere else."""
+    """, found 0.95x (0.93x to 0.97x); changes of metrics as everywhere else."""
     change, name = judged.change, re.split("[<>]", judged.condition)[0]
     if change is None:
         return ""
     measure = point.measures.get(name)
     if name.endswith(CHANGE):
         return f", found {difference_text(change, measure is not None and measure.is_share)}"
-    text = f", found {number(change.value)}"
+    text = f", found {format_ratio(change.value)}"
     if change.interval is None:
         return text
-    return f"{text} ({number(change.interval.low)} to {number(change.interval.high)})"
+    return f"{text} ({format_ratio(change.interval.low)} to {format_ratio(change.interval.high)})"
 
 
 def answers_texts(point: ComparedPoint, counts: bool) -> list[str]:
@@ -167,11 +167,6 @@ def few_names(names: list[str]) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + more
-
-
-def number(value: float) -> str:
-    """A signed number with three digits."""
-    return f"-{three_digits(-value)}" if value < 0 else three_digits(value)
 
 
 def show(comparison: RunComparison, out: Console) -> None:

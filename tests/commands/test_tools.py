@@ -89,7 +89,7 @@ def test_compare_prints_a_table_and_leaves_with_the_code_of_the_conditions(sweep
     assert "no difference shown" in capsys.readouterr().out
     fails = ["--fail-if", "size_ratio>0.5", "--fail-if", "speedup<0.9"]
     assert main(["compare", str(sweep), str(sweep), *fails]) == 1
-    assert "size_ratio>0.5 at batch_size=1: fail, found 1.00" in capsys.readouterr().out
+    assert "size_ratio>0.5 at batch_size=1: fail, found 1.00x" in capsys.readouterr().out
     assert main(["compare", str(sweep), str(sweep), "--fail-if", "speedup<1"]) == 4
 
 

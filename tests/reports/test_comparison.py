@@ -29,7 +29,8 @@ def test_the_table_shows_change_finding_and_latencies(found):
     assert "slower (p" in row
     assert "7.50 ms → 8.33 ms" in row
     assert "2.00 MB → 2.00 MB" in row
-    assert "speedup<0.97 at batch_size=1: fail, found 0.900 (0.891 to 0.909)" in lines
+    assert "speedup<0.97 at batch_size=1: fail, found 0.900x (0.891x to 0.909x)" in lines
+    assert "accuracy_change<-0.01 at batch_size=1: inconclusive, found +0.00 pt (" in as_text(found).decode()
     assert "batch_size=8: failed in B: it <died> & [31m]]> badly" in lines
 
 
