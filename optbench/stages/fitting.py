@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from optbench.components import ModelSpec, component_name
 from optbench.config import RunConfig, Scope
-from optbench.errors import ConfigError, Unsupported
+from optbench.errors import ConfigError, DataError, Unsupported
 
 
 def require_fit(config: RunConfig, spec: ModelSpec) -> None:
@@ -20,6 +20,17 @@ def require_fit(config: RunConfig, spec: ModelSpec) -> None:
             )
     if reasons := objections(config, spec):
         raise Unsupported("\n".join(reasons))
+
+
+def require_labels(config: RunConfig, unlabelled: str | None) -> None:
+    """Raise DataError where a verdict on the answers is asked for and the rows have no labels."""
+    asked = {
+        "gates.max_accuracy_drop": config.gates.max_accuracy_drop,
+        "quality.margin": config.quality.margin,
+    }
+    keys = [f"{key}={value:g}" for key, value in asked.items() if value is not None]
+    if unlabelled is not None and keys and config.quality.enabled:
+        raise DataError(f"{keys[0]} must have labelled rows to be judged on: {unlabelled}")
 
 
 def objections(config: RunConfig, spec: ModelSpec) -> list[str]:

@@ -19,7 +19,7 @@ from optbench.processes.end_to_end import WholeCalls
 from optbench.processes.examples import ENVIRONMENT, Opened
 from optbench.processes.worker import Assignment
 from optbench.stages.draft import Draft
-from optbench.stages.fitting import require_fit
+from optbench.stages.fitting import require_fit, require_labels
 
 
 class Preparing:
@@ -68,6 +68,7 @@ class Preparing:
             metrics = config.quality.metrics if config.quality.enabled else []
             quality = config.quality
             opened = child.call("open", quality.max_eval_samples, metrics, quality.skip_samples)
+            require_labels(config, opened.unlabelled)
             self.draft.update(dataset=opened.record, notes=[*self.draft.result.notes, *opened.notes])
             child.call("write_rows", self.work / "rows.npz")
         shape = (config.batch_size, config.input_length)

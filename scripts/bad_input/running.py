@@ -156,8 +156,7 @@ def surroundings(row: Row, place: Path, cache: Path) -> Iterator[list[object]]:
 def attempt(row: Row, place: Path, cache: Path) -> Attempt:
     """Make the files of a row in the empty directory `place` and run its command line there."""
     from optbench.cli import main
-
-    run = importlib.import_module("optbench.run")  # the package's own `run` is a function
+    from optbench.stages import preparing
 
     for make in row.files:
         make(place)
@@ -165,7 +164,7 @@ def attempt(row: Row, place: Path, cache: Path) -> Attempt:
     out, err = io.StringIO(), io.StringIO()
     with (
         surroundings(row, place, cache) as tried,
-        mock.patch.object(run, "start", local_start),
+        mock.patch.object(preparing, "start", local_start),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
