@@ -64,6 +64,10 @@ class Dataset(Component, ABC):
     def load(self, split: str) -> Any:
         """The rows of a split as a `datasets.Dataset`. Raises DataError."""
 
+    def require_there(self, split: str) -> None:
+        """Raise DataError if a look at the disk tells that a split cannot be loaded."""
+        return
+
     def rows_known(self, split: str) -> int | None:
         """How many rows a split has, where that can be told without loading it; else null.
 

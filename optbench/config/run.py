@@ -5,12 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import ClassVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from optbench.components import Backend, Component, Dataset, Graph, Model, Quantization, Task, register
-from optbench.config.measure import MeasureConfig, Scenario
+from optbench.components import (
+    Backend,
+    Component,
+    Dataset,
+    Graph,
+    Model,
+    Quantization,
+    Task,
+    component_name,
+    register,
+)
+from optbench.config.measure import InputSource, MeasureConfig, Scenario, Scope
 from optbench.config.quality import GatesConfig, QualityConfig
 from optbench.config.ranges import at_least
 from optbench.results.remote import url_problems
@@ -89,13 +100,16 @@ class Variant(Component):
     artifact: str | None = None
     threads: int | None = None
 
+    unquantized: ClassVar[str] = "quant=none"
+    """What chooses no quantization for this side; what a run quantizes with unless told is not none."""
+
     def problems(self) -> list[str]:
         """Thread count, and preparation steps that an existing artifact rules out."""
         found = at_least("threads", self.threads, 1)
         if self.artifact is not None and self.quantization.recipe() is not None:
             found.append(
-                "artifact is measured as it is, so quantization must be none; "
-                "drop the quantization or the artifact"
+                f"artifact={self.artifact} is measured as it is, so nothing is quantized, got "
+                f"{component_name(self.quantization)}; add {self.unquantized}"
             )
         if self.artifact is not None and self.graph.recipe() is not None:
             found.append(
@@ -109,6 +123,8 @@ class Variant(Component):
 @dataclass
 class BaselineConfig(Variant):
     """The variant that the candidate is held against."""
+
+    unquantized: ClassVar[str] = "quant@baseline.quantization=none"
 
 
 @dataclass
@@ -198,6 +214,12 @@ class RunConfig(Component):
             for value in values or []:
                 found += at_least(key, value, 1)
         return found + [problem for problem in self.candidate.problems() if "threads" not in problem]
+
+    @property
+    def needs_rows(self) -> bool:
+        """Whether any row of the dataset is read: to be evaluated, or to be timed."""
+        timed = self.measure.inputs is InputSource.dataset or self.measure.scope is Scope.end_to_end
+        return self.quality.enabled or timed
 
     @property
     def candidate(self) -> Variant:

@@ -49,6 +49,12 @@ class LabelledDataset(Dataset):
             found.append(f"revision only applies to hub names, but {self.path} is local; drop it")
         if local and Path(self.path).expanduser().is_file() and self.name:
             found.append(f"name only applies to hub datasets, but {self.path} is a file; drop it")
+        if local and Path(self.path).expanduser().is_file() and self.files:
+            found.append(
+                f"path must be the directory that holds dataset.files ({', '.join(self.files.values())}), "
+                f"got the file {self.path}; for your own rows add dataset=labelled, for your own model "
+                "model=pretrained"
+            )
         return found
 
     def load(self, split: str) -> Any:
@@ -59,12 +65,27 @@ class LabelledDataset(Dataset):
         self._require_unicode(rows)
         return rows
 
-    def rows_known(self, split: str) -> int | None:
-        """Rows of a local file of lines or Parquet. Raises DataError where a local path holds nothing."""
+    def require_there(self, split: str) -> None:
+        """Raise DataError where a local path holds nothing, or lacks the file of a split."""
         path = Path(self.path).expanduser()
         if not path.exists():
             if looks_like_path(self.path):
                 raise self._nothing_there()
+        elif self.files and split in self.files:
+            self._require_file(split, path / self.files[split])
+
+    def _require_file(self, split: str, file: Path) -> None:
+        if not file.is_file():
+            raise DataError(
+                f"dataset.files.{split}={file} does not exist; check it, or add dataset=labelled for rows of "
+                "your own"
+            )
+
+    def rows_known(self, split: str) -> int | None:
+        """Rows of a local file of lines or Parquet. Raises DataError where a local path holds nothing."""
+        self.require_there(split)
+        path = Path(self.path).expanduser()
+        if not path.exists():
             return None
         file = path / self.files[split] if self.files and split in self.files else path
         return rows_in(file) if file.is_file() else None
@@ -149,8 +170,7 @@ class LabelledDataset(Dataset):
                 f"dataset split {split!r} is not among dataset.files, which has {', '.join(sorted(files))}"
             )
         file = files[split]
-        if not file.is_file():
-            raise DataError(f"dataset.files.{split}={file} does not exist")
+        self._require_file(split, file)
         if file.suffix not in LOADERS:
             raise DataError(f"{file} has no known ending; one of {', '.join(LOADERS)} is required")
         if file.stat().st_size == 0:

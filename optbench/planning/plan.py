@@ -17,14 +17,14 @@ from optbench.artifacts.cache import listing
 from optbench.artifacts.entries import FOLDER
 from optbench.checkpoint import read_spec
 from optbench.components import ModelSpec, Task, collect_problems
-from optbench.config import InputSource, RunConfig, Scope, Variant
+from optbench.config import RunConfig, Variant
 from optbench.errors import DataError, MissingExtra, OptbenchError, Unsupported
 from optbench.hub import looks_like_path
 from optbench.locations import cache_directory
 from optbench.planning.estimates import Estimates, Guess, Sought, earlier_estimates, timing_limit_seconds
 from optbench.planning.lookup import FLOAT32_BYTES, Lookup, Step, float32_bytes
 from optbench.stages.draft import hash_of
-from optbench.stages.fitting import require_fit
+from optbench.stages.fitting import require_files, require_fit
 from optbench.stages.preparing import prepared_source
 from optbench.stages.resume import finished_before
 
@@ -136,6 +136,7 @@ class Planner:
         try:
             if problems := collect_problems(config):
                 raise DataError("; ".join(problems))
+            require_files(config)
             spec = self._spec(config)
             if spec is not None:
                 require_fit(config, spec)
@@ -190,9 +191,7 @@ class Planner:
     def _rows(self, sought: Sought) -> int | None:
         """Rows that would be evaluated; null where nobody can tell before they are read."""
         config = sought.config
-        measure = config.measure
-        timed = measure.inputs is InputSource.dataset or measure.scope is Scope.end_to_end
-        if not (config.quality.enabled or timed):
+        if not config.needs_rows:
             return 0
         known = config.dataset.rows_known(config.dataset.eval_split)
         if config.quality.max_eval_samples is not None:

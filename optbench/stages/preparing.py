@@ -61,10 +61,9 @@ class Preparing:
         config = self.config
         from_rows = config.measure.inputs is InputSource.dataset
         whole = config.measure.scope is Scope.end_to_end
-        needs_rows = config.quality.enabled or from_rows or whole
-        child = self._reader(spec, needs_rows)
+        child = self._reader(spec)
         opened = None
-        if needs_rows:
+        if config.needs_rows:
             metrics = config.quality.metrics if config.quality.enabled else []
             quality = config.quality
             opened = child.call("open", quality.max_eval_samples, metrics, quality.skip_samples)
@@ -77,7 +76,7 @@ class Preparing:
             self.whole_calls = WholeCalls(config.task, spec, child.call("raw_batches", config.batch_size))
         return child, opened
 
-    def _reader(self, spec: ModelSpec, needs_rows: bool) -> Child:
+    def _reader(self, spec: ModelSpec) -> Child:
         """The process that owns the rows: that of the point before, if it was asked for the same."""
         config = self.config
         arguments = (config.task, config.dataset, spec, config.seed)
@@ -99,7 +98,7 @@ class Preparing:
             return child
 
         if self.kept_templates is not None:
-            return self.kept_templates.reader(repr((*arguments, needs_rows)), begin)
+            return self.kept_templates.reader(repr((*arguments, config.needs_rows)), begin)
         child = begin(self.log)
         self.stack.callback(child.close)
         return child

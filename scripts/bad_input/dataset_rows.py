@@ -68,6 +68,24 @@ PLACES = [
     ),
 ]
 
+FORGOTTEN = [
+    row(
+        "model.path=model dataset.path=rows.jsonl",
+        "dataset.path must be the directory",
+        "got the file rows.jsonl",
+        "for your own rows add dataset=labelled",
+        "model=pretrained",
+        files=(model, rows),
+    ),
+    row(
+        "dataset.path=parts",
+        "dataset.files.test=parts/sentiment-test.jsonl does not exist",
+        "add dataset=labelled",
+        files=(folder("parts"),),
+    ),
+]
+"""Rows of one's own under the group of the demo's."""
+
 UNREADABLE = [
     of(
         "broken.jsonl",
@@ -326,4 +344,4 @@ COUNTS = [
     ),
 ]
 
-ROWS: list[Row] = [*PLACES, *UNREADABLE, *COLUMNS, *LABELS, *UNLABELLED, *COUNTS]
+ROWS: list[Row] = [*PLACES, *FORGOTTEN, *UNREADABLE, *COLUMNS, *LABELS, *UNLABELLED, *COUNTS]
