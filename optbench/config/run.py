@@ -201,6 +201,11 @@ class RunConfig(Component):
                 "quality.max_eval_samples must be set with dataset.streaming=true: so many rows of the "
                 "stream are drawn and kept; set it with quality.max_eval_samples=5000"
             )
+        if self.input_length != RunConfig.input_length and self.measure.scope is Scope.end_to_end:
+            found.append(
+                "input_length must be left out with measure.scope=end_to_end, whose calls take rows as they "
+                f"are, got {self.input_length}; drop one of the two"
+            )
         margins = {self.quality.margin, self.gates.max_accuracy_drop} - {None}
         if len(margins) > 1:
             found.append(

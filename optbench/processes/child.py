@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from optbench.errors import OptbenchError, WorkerError
-from optbench.processes.this_process import die_with_parent
+from optbench.processes.this_process import die_with_parent, leave_out_torchao
 
 BOOT = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; "
@@ -217,6 +217,7 @@ def child_main(descriptor: int) -> None:
     """Entry of a child process: the first request names the object to make, the rest call it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent()
+    leave_out_torchao()
     serve(Connection(descriptor))
 
 

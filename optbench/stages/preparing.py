@@ -150,6 +150,8 @@ class Preparing:
     def crew(self, artifacts: Mapping[str, Artifact], templates: Templates | None) -> Crew:
         """Who makes the workers."""
         measure = self.config.measure
+        for name, variant in self.config.variants.items():
+            self.draft.add_cautions(name, crowding(self.config, variant, available_cores()))
         assignments = {
             name: self._assignment(variant, artifacts[name]) for name, variant in self.config.variants.items()
         }
@@ -187,6 +189,18 @@ def threads_of(config: RunConfig, variant: Variant) -> int:
     if isinstance(config.threads, int):
         return config.threads
     return max(1, available_cores() // config.measure.processes)
+
+
+def crowding(config: RunConfig, variant: Variant, cores: int) -> list[str]:
+    """That a variant has more threads than cores, if so: it is measured as asked, and they wait in turn."""
+    threads, processes = threads_of(config, variant), config.measure.processes
+    if threads * processes <= cores:
+        return []
+    many = "" if processes == 1 else f"{processes} processes of "
+    return [
+        f"{many}{threads} thread{'' if threads == 1 else 's'} on {cores} usable core"
+        f"{'' if cores == 1 else 's'}: they take turns"
+    ]
 
 
 def prepared_source(store: ArtifactStore, task: Task, variant: Variant, spec: ModelSpec) -> Artifact:
