@@ -67,6 +67,7 @@ def aggregate(
     format_: Annotated[TableFormat, typer.Option("--format", help="What is printed.")] = TableFormat.table,
 ) -> None:
     """All points below DIR as one table, and as results.json, .csv, .parquet and run_body.json."""
+    from optbench.errors import ResultError
     from optbench.records import to_json
     from optbench.reports.console import console, say
     from optbench.reports.points import show, to_markdown, written_line
@@ -86,8 +87,13 @@ def aggregate(
     place = output or (only.path if only is not None and only.path.is_dir() else None)
     if place is None:
         say(console(sys.stderr), "nothing is written for several DIR or a URL; name a place with --output")
-    else:
+        return
+    try:
         say(console(sys.stderr), written_line(write_all(found, place)))
+    except ResultError as error:
+        if output is not None:
+            raise
+        say(console(sys.stderr), f"nothing is written: {error}")  # what was asked for is printed above
 
 
 @app.command()

@@ -151,7 +151,8 @@ def test_the_peak_remembers_what_is_given_back_until_it_is_told_to_forget():
 )
 def test_what_importing_torchao_says_is_left_out_of_the_log_and_nothing_else(name, said, kept, monkeypatch):
     loggers = {}
-    monkeypatch.setattr(logging, "getLogger", lambda name: loggers.setdefault(name, logging.Logger(name)))
-    this_process.leave_out_torchao()
+    with monkeypatch.context() as patch:
+        patch.setattr(logging, "getLogger", lambda name: loggers.setdefault(name, logging.Logger(name)))
+        this_process.leave_out_torchao()
     record = logging.LogRecord(name, logging.WARNING, "f", 1, said, None, None)
     assert bool(loggers[name].filter(record)) is kept
