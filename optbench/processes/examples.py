@@ -107,7 +107,7 @@ class ExampleHost:
                 f"quality.skip_samples must leave rows to evaluate, got {skip} of the {available} rows of "
                 f"{dataset.path} split {dataset.eval_split}; lower it or quality.max_eval_samples"
             )
-        shuffled = rows.shuffle(seed=self._seed)
+        shuffled = rows.shuffle(seed=self._seed, keep_in_memory=True)  # else it writes beside the rows
         self._available, self._left = available, shuffled.select([*range(skip), *range(end, len(shuffled))])
         return shuffled.select(range(skip, end)), notes
 

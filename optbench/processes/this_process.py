@@ -115,5 +115,9 @@ def leave_out_torchao() -> None:
 
     transformers imports it wherever it is installed, so it would stand there for runs that do not use it.
     """
-    for name, pattern in OF_TORCHAO.items():
-        logging.getLogger(name).addFilter(lambda record, known=pattern: not known.match(record.getMessage()))
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return not OF_TORCHAO[record.name].match(record.getMessage())
+
+    for name in OF_TORCHAO:
+        logging.getLogger(name).addFilter(is_other)
