@@ -35,10 +35,9 @@ LAYERS = [
     {"results.pairing", "results.conditions"},
     {"results.compare"},
     {"components"},
-    {"tracking.tracker"},
+    {"tracking.tracker", "checkpoint", "rows.plain"},
     {
         "rows.columns",
-        "checkpoint",
         "rows.tokenization",
         "rows.spans",
         "rows.streaming",
@@ -70,8 +69,8 @@ LAYERS = [
         "stages.watch",
         "stages.draft",
         "stages.assemble",
-        "stages.fitting",
     },
+    {"stages.fitting"},
     {"stages.preparing", "judgement.gates", "judgement.noise", "search.objectives"},
     {
         "stages.answering",

@@ -13,6 +13,7 @@ from optbench.components import Dataset, register
 from optbench.errors import DataError
 from optbench.hub import hub_unreachable, looks_like_path, refusal
 from optbench.locations import cache_directory
+from optbench.rows.plain import Columns, plain_columns
 from optbench.rows.streaming import sample_stream
 
 UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -94,6 +95,12 @@ class LabelledDataset(Dataset):
             return None
         file = path / self.files[split] if self.files and split in self.files else path
         return rows_in(file) if file.is_file() else None
+
+    def plain_columns(self, split: str) -> Columns | None:
+        """The columns of a small local file of lines."""
+        path = Path(self.path).expanduser()
+        file = path / self.files[split] if self.files and split in self.files else path
+        return plain_columns(file) if file.is_file() else None
 
     def sample(self, split: str, count: int, seed: int) -> tuple[Any, int]:
         """`count` seeded rows of `split`, read once from its beginning to its end. Raises DataError."""
