@@ -128,8 +128,8 @@ def single_run_problems(config: DictConfig, checked: RunConfig) -> list[str]:
     if config.hydra.runtime.choices.get("sweep") not in (None, "none"):
         return ["sweep=grid walks a grid, which needs a multirun; add -m"]
     return [
-        f"{key} is a list of points for a sweep; run optbench -m sweep=grid {key}="
-        f"[{','.join(map(str, values))}], or give one value with {key.removesuffix('s')}="
+        f"{key} is a list of points for a sweep; run optbench -m sweep=grid '{key}="
+        f"[{','.join(map(str, values))}]', or give one value with {key.removesuffix('s')}="
         for key, values in (
             ("batch_sizes", checked.batch_sizes),
             ("input_lengths", checked.input_lengths),

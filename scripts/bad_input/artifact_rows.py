@@ -60,7 +60,6 @@ ROWS: list[Row] = [
         "it holds model.onnx; add baseline=onnxruntime",
         files=(text("made/model.onnx", "x"),),
     ),
-    row("artifact=made", "artifact=made is measured as it is", "got dynamic", "add quant=none"),
     row(
         "quant=none baseline.artifact=made quant@baseline.quantization=dynamic",
         "baseline.artifact=made is measured as it is",

@@ -211,7 +211,7 @@ CONFLICTS = [
         "dataset.streaming=true quality.max_eval_samples=5 quality.skip_samples=5",
         "quality.skip_samples must be 0 with dataset.streaming=true",
     ),
-    row("artifact=somewhere", "artifact is measured as it is", "quantization must be none"),
+    row("artifact=somewhere", "artifact=somewhere is measured as it is", "got dynamic", "add quant=none"),
     row("artifact=somewhere quant=none graph=o2", "artifact is measured as it is", "graph must not be o2"),
     row("baseline.artifact=somewhere baseline.quantization.x=1", "baseline.quantization.x"),
     row(
