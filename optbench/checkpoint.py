@@ -29,6 +29,16 @@ COMPANION_PATTERNS = (
 """Config, tokenizer (WordPiece, BPE, sentencepiece, Marian, PhoBERT, Qwen), image processor, chat template,
 and the modules of sentence-transformers, such as 1_Pooling/config.json."""
 
+TOKENIZER_PATTERNS = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "vocab.json",
+    *("*.model", "*.spm", "*.bpe", "*.bpe.codes", "*.tiktoken"),
+)
+"""Each is enough for some tokenizer."""
+BYTE_FAMILIES = ("byt5", "canine", "perceiver")
+"""Families whose tokenizer counts bytes or characters and needs no file."""
 PAPER_PATTERNS = ("README.md", "LICENSE*", "NOTICE*")
 CODE_FILES = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
 """Files whose auto_map makes transformers import Python modules of the checkpoint."""
@@ -214,6 +224,16 @@ def describe(directory: Path) -> str:
     if not names:
         return "an empty directory"
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def require_tokenizer(directory: Path, model_type: str) -> None:
+    """Raise DataError where a checkpoint has no file of any tokenizer, and its family needs one."""
+    if model_type in BYTE_FAMILIES or any(any(directory.glob(pattern)) for pattern in TOKENIZER_PATTERNS):
+        return
+    raise DataError(
+        f"model.path={directory} holds no tokenizer: {', '.join(TOKENIZER_PATTERNS[:4])} or the like is "
+        f"required, found {describe(directory)}; save it beside the model with tokenizer.save_pretrained"
+    )
 
 
 def companions(directory: Path) -> list[Path]:

@@ -25,6 +25,7 @@ from optbench.records import RunResult
 from optbench.stages import serving
 from optbench.stages.answering import Answering
 from optbench.stages.draft import Draft, refused
+from optbench.stages.fitting import require_files
 from optbench.stages.preparing import Preparing
 from optbench.stages.starting import first_start
 from optbench.stages.timing import Timing
@@ -144,6 +145,7 @@ class Stages:
 
     def all(self) -> None:
         """Run every stage: what is timed alone on this machine, all else beside other runs."""
+        require_files(self.config)
         with host.beside_others(self.waiting):
             crew, artifacts, examples, opened = self.prepare()
         for name in self.config.variants:

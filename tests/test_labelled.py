@@ -1,11 +1,14 @@
 """Rows from files of every kind, and clear words when they cannot be read."""
 
+import errno
 import json
+import stat
+from pathlib import Path
 
 import datasets
 import pytest
 
-from optbench.datasets.labelled import LabelledDataset
+from optbench.datasets.labelled import LabelledDataset, rows_cache
 from optbench.errors import DataError
 
 ROWS = {"text": ["good", "bad"], "label": [1, 0]}
@@ -134,3 +137,49 @@ def test_the_line_that_is_no_json_object_is_named(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n\n[1]\n{"text"\n')
     with pytest.raises(DataError, match=r"cannot be read: line 3 is no JSON object: \[1\]"):
         LabelledDataset(path=str(tmp_path / "rows.jsonl")).load("test")
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    for variable in ("HF_HOME", "HF_DATASETS_CACHE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("OPTBENCH_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "datasets"
+
+
+def test_rows_of_files_are_cached_below_the_cache_of_optbench_and_closed_to_others(rows, tmp_path, own_cache):
+    loaded = LabelledDataset(path=str(write(rows, tmp_path / "rows.jsonl"))).load("test")
+    assert all(Path(file["filename"]).is_relative_to(own_cache) for file in loaded.cache_files)
+    assert stat.S_IMODE(own_cache.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("variable", ["HF_HOME", "HF_DATASETS_CACHE"])
+def test_a_cache_that_the_user_has_chosen_stays(own_cache, monkeypatch, variable):
+    assert rows_cache() == str(own_cache)
+    monkeypatch.setenv(variable, "/somewhere")
+    assert rows_cache() is None
+
+
+def test_a_cache_that_cannot_be_written_is_named_and_not_the_rows(rows, tmp_path, own_cache):
+    own_cache.parent.write_text("a file")
+    with pytest.raises(
+        DataError, match=r"the cache of rows .*datasets cannot be written: .*OPTBENCH_CACHE_DIR"
+    ):
+        LabelledDataset(path=str(write(rows, tmp_path / "rows.csv"))).load("test")
+
+
+def test_a_cache_of_the_library_that_cannot_be_written_is_told_from_the_rows(rows, tmp_path, monkeypatch):
+    path = write(rows, tmp_path / "rows.csv")
+
+    def refuse(file):
+        def load(*args, **kwargs):
+            raise PermissionError(errno.EACCES, "Permission denied", file)
+
+        return load
+
+    monkeypatch.setattr(datasets, "load_dataset", refuse("/nonexistent"))
+    with pytest.raises(DataError, match=r"cache of Hugging Face datasets cannot be written .* set HF_HOME"):
+        LabelledDataset(path=str(path)).load("test")
+    monkeypatch.setattr(datasets, "load_dataset", refuse(str(path)))
+    with pytest.raises(DataError, match=r"rows.csv cannot be read: \[Errno 13\] Permission denied"):
+        LabelledDataset(path=str(path)).load("test")

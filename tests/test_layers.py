@@ -37,10 +37,9 @@ LAYERS = [
     {"results.answers"},
     {"results.compare"},
     {"components"},
-    {"tracking.tracker"},
+    {"tracking.tracker", "checkpoint", "rows.plain"},
     {
         "rows.columns",
-        "checkpoint",
         "rows.tokenization",
         "rows.spans",
         "rows.streaming",
@@ -72,8 +71,8 @@ LAYERS = [
         "stages.watch",
         "stages.draft",
         "stages.assemble",
-        "stages.fitting",
     },
+    {"stages.fitting"},
     {"stages.preparing", "judgement.gates", "judgement.noise", "search.objectives"},
     {
         "stages.answering",

@@ -67,16 +67,10 @@ class ArtifactStore:
     def existing(self, directory: Path, formats: Sequence[str]) -> Artifact:
         """A directory somebody else prepared, in one of `formats`, taken as it is. Raises DataError."""
         for format in formats:
-            if files_of(directory, format) and all(
-                file.is_file() for file in hashed_files(directory, format)
-            ):
+            if holds(directory, format):
                 found = taken(directory.absolute(), format)
                 return replace(found, details={"given": True, **exported_as(found)})
-        wanted = " or ".join(HOLDS[format] for format in formats)
-        raise DataError(
-            f"artifact={directory} must be a directory that holds {wanted}; check the path, and "
-            "rename files such as model_quantized.onnx or openvino_model.xml accordingly"
-        )
+        raise DataError(f"{directory} must be a directory that holds {wanted(formats)}")
 
     def exported(
         self, source: Artifact, task: str, opset: int | None, trust_remote_code: bool = False
@@ -239,6 +233,18 @@ def taken(directory: Path, format: str) -> Artifact:
     """A directory as it is."""
     size = sum(file.stat().st_size for file in files_of(directory, format))
     return Artifact(directory, format, hash_files(hashed_files(directory, format)), size)
+
+
+def holds(directory: Path, format: str) -> bool:
+    """Whether all the files of a format are there."""
+    return bool(files_of(directory, format)) and all(
+        file.is_file() for file in hashed_files(directory, format)
+    )
+
+
+def wanted(formats: Sequence[str]) -> str:
+    """What a directory of one of these formats holds, in words."""
+    return " or ".join(HOLDS[format] for format in formats)
 
 
 def hashed_files(directory: Path, format: str) -> list[Path]:

@@ -50,11 +50,11 @@ def make(directory: Path, output: Path | None, format_: ReportFormat, plots: Pat
         try:
             written = page.plots(plots, png)
         except OSError as error:
-            refuse(f"--plots {plots}", error)
+            refuse(f"--plots {plots}", error, "choose another place")
         say(console(sys.stderr), plots_line(written, plots))
     if format_ is ReportFormat.html:
         file = output or page.directory / REPORT_FILE
-        write(page.html().encode("utf-8", "replace"), file, "--output")
+        write(page.html().encode("utf-8", "replace"), file, is_given=output is not None)
         say(console(sys.stderr), f"Written: {file}")
     elif output is None:
         if format_ is ReportFormat.markdown:
@@ -63,23 +63,28 @@ def make(directory: Path, output: Path | None, format_: ReportFormat, plots: Pat
             page.show(console(sys.stdout))
     else:
         text = page.markdown() if format_ is ReportFormat.markdown else text_of(page)
-        write(text.encode("utf-8", "replace"), output, "--output")
+        write(text.encode("utf-8", "replace"), output)
         say(console(sys.stderr), f"Written: {output}")
 
 
-def write(content: bytes, file: Path, option: str) -> None:
-    """Bytes into a file, atomically. Raises ResultError if it cannot be written."""
+def write(content: bytes, file: Path, is_given: bool = True) -> None:
+    """Bytes into a file, atomically. Raises ResultError if it cannot be written.
+
+    is_given: whether the user named it with --output.
+    """
     from optbench.records import write_atomically
 
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, content)
     except OSError as error:
-        refuse(f"{option} {file}", error)
+        if is_given:
+            refuse(f"--output {file}", error, "choose another place")
+        refuse(f"{file}", error, "name a file elsewhere with --output")
 
 
-def refuse(what: str, error: OSError) -> NoReturn:
-    """Raise ResultError that names what cannot be written, and why."""
+def refuse(what: str, error: OSError, remedy: str) -> NoReturn:
+    """Raise ResultError that names what cannot be written, why, and what to do."""
     from optbench.errors import ResultError
 
-    raise ResultError(f"{what} cannot be written: {error.strerror}; choose another place") from error
+    raise ResultError(f"{what} cannot be written: {error.strerror}; {remedy}") from error

@@ -72,6 +72,7 @@ def aggregate(
     It reports: points that failed, are damaged or never started are rows with their reason, and the exit code
     is 0 all the same. Whether a sweep went well is what the exit code of the sweep itself tells.
     """
+    from optbench.errors import ResultError
     from optbench.records import to_json
     from optbench.reports.console import console, emit, say
     from optbench.reports.points import show, to_markdown, written_line
@@ -91,8 +92,13 @@ def aggregate(
     place = output or (only.path if only is not None and only.path.is_dir() else None)
     if place is None:
         say(console(sys.stderr), "nothing is written for several DIR or a URL; name a place with --output")
-    else:
+        return
+    try:
         say(console(sys.stderr), written_line(write_all(found, place)))
+    except ResultError as error:
+        if output is not None:
+            raise
+        say(console(sys.stderr), f"nothing is written: {error}")  # what was asked for is printed above
 
 
 @app.command()

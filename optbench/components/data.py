@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,19 @@ class Dataset(Component, ABC):
     def load(self, split: str) -> Any:
         """The rows of a split as a `datasets.Dataset`. Raises DataError."""
 
+    def require_there(self, split: str) -> None:
+        """Raise DataError if a look at the disk tells that a split cannot be loaded."""
+        return
+
     def rows_known(self, split: str) -> int | None:
         """How many rows a split has, where that can be told without loading it; else null.
 
         Raises DataError where it is known that there is nothing to load.
         """
+        return None
+
+    def plain_columns(self, split: str) -> Mapping[str, Sequence[Any]] | None:
+        """The columns of a split where a glance at a small local file tells them without doubt; else null."""
         return None
 
     def sample(self, split: str, count: int, seed: int) -> tuple[Any, int]:

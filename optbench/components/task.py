@@ -36,6 +36,9 @@ class Task(Component, ABC):
     has_length: ClassVar[bool] = True
     """Whether input_length means anything: the inputs are sequences of tokens."""
 
+    aligns_labels: ClassVar[bool] = False
+    """Whether the labels of the rows must be those of the model."""
+
     evaluation_batch_size: ClassVar[int | None] = None
     """Rows that are evaluated together unless the config says otherwise; null leaves it to the run."""
 
@@ -62,6 +65,16 @@ class Task(Component, ABC):
     @abstractmethod
     def padding(self, spec: ModelSpec) -> dict[str, int]:
         """What fills the end of shorter rows in a batch, by input name."""
+
+    def unlabelled(
+        self, spec: ModelSpec, dataset: Dataset, columns: Mapping[str, Sequence[Any]]
+    ) -> str | None:
+        """Why rows with these plain columns have no labels; null where they have some that are the model's.
+
+        For a plan, of a task that `aligns_labels`. Raises DataError as `examples` does, NotImplementedError
+        where only `examples` can tell.
+        """
+        raise NotImplementedError
 
     def refuses_pipeline(self) -> str | None:
         """None, or why there is no `pipeline`."""

@@ -6,12 +6,23 @@ import os
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import ClassVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from optbench.components import Backend, Component, Dataset, Graph, Model, Quantization, Task, register
-from optbench.config.measure import MeasureConfig, Scenario
+from optbench.components import (
+    Backend,
+    Component,
+    Dataset,
+    Graph,
+    Model,
+    Quantization,
+    Task,
+    component_name,
+    register,
+)
+from optbench.config.measure import InputSource, MeasureConfig, Scenario, Scope
 from optbench.config.quality import GatesConfig, QualityConfig
 from optbench.config.ranges import at_least
 from optbench.results.remote import url_problems
@@ -90,6 +101,9 @@ class Variant(Component):
     artifact: str | None = None
     threads: int | None = None
 
+    unquantized: ClassVar[str] = "quant=none"
+    """What chooses no quantization for this side; what a run quantizes with unless told is not none."""
+
     def title(self, made_as: str | None = None) -> str:
         """Runtime and quantization in a few words; of given files the name of their directory.
 
@@ -108,8 +122,8 @@ class Variant(Component):
         found = at_least("threads", self.threads, 1)
         if self.artifact is not None and self.quantization.recipe() is not None:
             found.append(
-                "artifact is measured as it is, so quantization must be none; "
-                "drop the quantization or the artifact"
+                f"artifact={self.artifact} is measured as it is, so nothing is quantized, got "
+                f"{component_name(self.quantization)}; add {self.unquantized}"
             )
         if self.artifact is not None and self.graph.recipe() is not None:
             found.append(
@@ -123,6 +137,8 @@ class Variant(Component):
 @dataclass
 class BaselineConfig(Variant):
     """The variant that the candidate is held against."""
+
+    unquantized: ClassVar[str] = "quant@baseline.quantization=none"
 
 
 @dataclass
@@ -199,6 +215,11 @@ class RunConfig(Component):
                 "quality.max_eval_samples must be set with dataset.streaming=true: so many rows of the "
                 "stream are drawn and kept; set it with quality.max_eval_samples=5000"
             )
+        if self.input_length != RunConfig.input_length and self.measure.scope is Scope.end_to_end:
+            found.append(
+                "input_length must be left out with measure.scope=end_to_end, whose calls take rows as they "
+                f"are, got {self.input_length}; drop one of the two"
+            )
         margins = {self.quality.margin, self.gates.max_accuracy_drop} - {None}
         if len(margins) > 1:
             found.append(
@@ -214,6 +235,12 @@ class RunConfig(Component):
     def grid(self) -> dict[str, list[int]]:
         """The values of a grid by the key that a point has one of; empty where there is no grid."""
         return {"batch_size": self.batch_sizes or [], "input_length": self.input_lengths or []}
+
+    @property
+    def needs_rows(self) -> bool:
+        """Whether any row of the dataset is read: to be evaluated, or to be timed."""
+        timed = self.measure.inputs is InputSource.dataset or self.measure.scope is Scope.end_to_end
+        return self.quality.enabled or timed
 
     @property
     def candidate(self) -> Variant:

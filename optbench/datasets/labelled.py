@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,11 @@ from typing import Any
 from optbench.components import Dataset, register
 from optbench.errors import DataError
 from optbench.hub import hub_unreachable, looks_like_path, refusal
+from optbench.locations import cache_directory
+from optbench.rows.plain import Columns, plain_columns
 from optbench.rows.streaming import sample_stream
+
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 LOADERS = {
     ".csv": "csv",
@@ -49,6 +55,12 @@ class LabelledDataset(Dataset):
             found.append(f"revision only applies to hub names, but {self.path} is local; drop it")
         if local and Path(self.path).expanduser().is_file() and self.name:
             found.append(f"name only applies to hub datasets, but {self.path} is a file; drop it")
+        if local and Path(self.path).expanduser().is_file() and self.files:
+            found.append(
+                f"path must be the directory that holds dataset.files ({', '.join(self.files.values())}), "
+                f"got the file {self.path}; for your own rows add dataset=labelled, for your own model "
+                "model=pretrained"
+            )
         return found
 
     def load(self, split: str) -> Any:
@@ -59,15 +71,36 @@ class LabelledDataset(Dataset):
         self._require_unicode(rows)
         return rows
 
-    def rows_known(self, split: str) -> int | None:
-        """Rows of a local file of lines or Parquet. Raises DataError where a local path holds nothing."""
+    def require_there(self, split: str) -> None:
+        """Raise DataError where a local path holds nothing, or lacks the file of a split."""
         path = Path(self.path).expanduser()
         if not path.exists():
             if looks_like_path(self.path):
                 raise self._nothing_there()
+        elif self.files and split in self.files:
+            self._require_file(split, path / self.files[split])
+
+    def _require_file(self, split: str, file: Path) -> None:
+        if not file.is_file():
+            raise DataError(
+                f"dataset.files.{split}={file} does not exist; check it, or add dataset=labelled for rows of "
+                "your own"
+            )
+
+    def rows_known(self, split: str) -> int | None:
+        """Rows of a local file of lines or Parquet. Raises DataError where a local path holds nothing."""
+        self.require_there(split)
+        path = Path(self.path).expanduser()
+        if not path.exists():
             return None
         file = path / self.files[split] if self.files and split in self.files else path
         return rows_in(file) if file.is_file() else None
+
+    def plain_columns(self, split: str) -> Columns | None:
+        """The columns of a small local file of lines."""
+        path = Path(self.path).expanduser()
+        file = path / self.files[split] if self.files and split in self.files else path
+        return plain_columns(file) if file.is_file() else None
 
     def sample(self, split: str, count: int, seed: int) -> tuple[Any, int]:
         """`count` seeded rows of `split`, read once from its beginning to its end. Raises DataError."""
@@ -116,11 +149,22 @@ class LabelledDataset(Dataset):
     def _unreadable(self, error: Exception) -> DataError:
         cause = error.__cause__ or error
         reason = (str(cause) or type(error).__name__).splitlines()[0]
-        if isinstance(cause, UnicodeDecodeError):
+        if isinstance(cause, OSError) and cause.errno in UNWRITABLE and not self._is_own(cause.filename):
+            reason = (
+                f"the cache of Hugging Face datasets cannot be written ({reason}); set HF_HOME to a folder "
+                "you can write"
+            )
+        elif isinstance(cause, UnicodeDecodeError):
             reason += "; texts must be UTF-8"
         elif line := bad_line(Path(self.path).expanduser()):
             reason = line
         return DataError(f"dataset.path={self.path} cannot be read: {reason}")
+
+    def _is_own(self, file: Any) -> bool:
+        """Whether a file is one of the dataset's."""
+        return file is None or Path(str(file)).absolute().is_relative_to(
+            Path(self.path).expanduser().absolute()
+        )
 
     def _open_local(self, path: Path, split: str, streaming: bool) -> Any:
         import datasets
@@ -134,7 +178,7 @@ class LabelledDataset(Dataset):
             if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():
                 saved = pick_split(datasets.load_from_disk(str(path)), split, self.path)
                 return saved.to_iterable_dataset() if streaming else saved
-            loaded = datasets.load_dataset(str(path), streaming=streaming)
+            loaded = datasets.load_dataset(str(path), streaming=streaming, cache_dir=rows_cache())
             return pick_split(loaded, split, self.path)
         except DataError:
             raise
@@ -149,8 +193,7 @@ class LabelledDataset(Dataset):
                 f"dataset split {split!r} is not among dataset.files, which has {', '.join(sorted(files))}"
             )
         file = files[split]
-        if not file.is_file():
-            raise DataError(f"dataset.files.{split}={file} does not exist")
+        self._require_file(split, file)
         if file.suffix not in LOADERS:
             raise DataError(f"{file} has no known ending; one of {', '.join(LOADERS)} is required")
         if file.stat().st_size == 0:
@@ -159,7 +202,12 @@ class LabelledDataset(Dataset):
         kind = LOADERS[file.suffix]
         try:
             return datasets.load_dataset(
-                kind, data_files=str(file), split="train", streaming=streaming, **options
+                kind,
+                data_files=str(file),
+                split="train",
+                streaming=streaming,
+                cache_dir=rows_cache(),
+                **options,
             )
         except ValueError as error:
             if "no data" in str(error):
@@ -186,6 +234,27 @@ class LabelledDataset(Dataset):
                 f"dataset.path={self.path} name={self.name} split={split} cannot be loaded from the "
                 f"hub: {reason}"
             ) from error
+
+
+def rows_cache() -> str | None:
+    """Where `datasets` keeps the rows of local files as Arrow: below optbench's own cache, made private.
+
+    Null, for the library's own place, where the user has chosen one. Hub names stay there in any case: what
+    was fetched serves other programs too. Raises DataError where nothing can be written.
+    """
+    if any(os.environ.get(variable) for variable in ("HF_DATASETS_CACHE", "HF_HOME")):
+        return None
+    folder = cache_directory() / "datasets"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    except OSError as error:
+        raise DataError(
+            f"the cache of rows {folder} cannot be written: {error.strerror}; set OPTBENCH_CACHE_DIR to a "
+            "folder you can write"
+        ) from error
+    return str(folder)
 
 
 def rows_in(file: Path) -> int | None:

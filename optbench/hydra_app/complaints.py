@@ -47,7 +47,7 @@ CLEARER: tuple[tuple[str, str], ...] = (
     (r"field '\w+' is not Optional", "a value is required, found null"),
     (
         r"Ambiguous value for argument '(.*)'",
-        r"\1 holds several values: a sweep needs -m, a list brackets, KEY=[a,b], and a text with commas "
+        r"\1 holds several values: a sweep needs -m, a list brackets, 'KEY=[a,b]', and a text with commas "
         rf"quotes, {QUOTES}",
     ),
     (r"Sweep parameters '(.*)' requires --multirun", r"\1 holds several values; a sweep needs -m"),

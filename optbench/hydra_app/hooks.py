@@ -146,8 +146,8 @@ def single_run_problems(config: DictConfig, checked: RunConfig) -> list[str]:
     if config.hydra.runtime.choices.get("sweep") not in (None, "none"):
         return ["sweep=grid walks a grid, which needs a multirun; add -m"]
     return [
-        f"{key}s is a list of points for a sweep; run optbench -m sweep=grid {key}s="
-        f"[{','.join(map(str, values))}], or give one value with {key}="
+        f"{key}s is a list of points for a sweep; run optbench -m sweep=grid '{key}s="
+        f"[{','.join(map(str, values))}]', or give one value with {key}="
         for key, values in checked.grid.items()
         if values
     ]

@@ -12,19 +12,20 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from optbench.artifacts.cache import listing
 from optbench.artifacts.entries import FOLDER
 from optbench.checkpoint import read_spec
-from optbench.components import ModelSpec, Task, collect_problems
-from optbench.config import InputSource, RunConfig, Scope, Variant
+from optbench.components import Dataset, ModelSpec, Task, collect_problems
+from optbench.config import RunConfig, Variant
 from optbench.errors import DataError, MissingExtra, OptbenchError, Unsupported
 from optbench.hub import looks_like_path
 from optbench.locations import cache_directory
 from optbench.planning.estimates import Estimates, Guess, Sought, earlier_estimates, timing_limit_seconds
 from optbench.planning.lookup import FLOAT32_BYTES, Lookup, Step, float32_bytes
 from optbench.stages.draft import hash_of
-from optbench.stages.fitting import require_fit
+from optbench.stages.fitting import require_files, require_fit, require_labels
 from optbench.stages.preparing import prepared_source
 from optbench.stages.resume import finished_before
 
@@ -119,6 +120,7 @@ class Planner:
         self._estimates = estimates
         self._store = Lookup(cache_directory(), Path(os.devnull))
         self._specs: dict[tuple[str, bool], ModelSpec | None] = {}
+        self._plain: dict[str, Mapping[str, Sequence[Any]] | None] = {}
         self._evaluated: set[str] = set()
         self._refused: dict[tuple[str, str], list[str]] = {}
         self._install: dict[str, None] = {}
@@ -136,6 +138,7 @@ class Planner:
         try:
             if problems := collect_problems(config):
                 raise DataError("; ".join(problems))
+            require_files(config)
             spec = self._spec(config)
             if spec is not None:
                 require_fit(config, spec)
@@ -143,6 +146,8 @@ class Planner:
             if finished_before(config) is not None:
                 self._taken_over += 1
                 return
+            if spec is not None and config.quality.enabled:
+                self._look_at_labels(config, spec)
             if spec is not None:
                 for variant in config.variants.values():
                     look_up(self._store, config.task, variant, spec)
@@ -187,12 +192,39 @@ class Planner:
                 ] = None
         return self._specs[key]
 
+    def _look_at_labels(self, config: RunConfig, spec: ModelSpec) -> None:
+        """Hold the labels of the rows against the model's where a glance can. Raises DataError.
+
+        Of a sample nobody knows whether it holds the label that does not fit.
+        """
+        task, dataset = config.task, config.dataset
+        if not task.aligns_labels:
+            return
+        columns = self._columns(dataset)
+        drawn = config.quality.max_eval_samples is not None or config.quality.skip_samples
+        doubt = f"whether the labels of dataset.path={dataset.path} are those of the model"
+        try:
+            if columns is None:
+                raise NotImplementedError
+            require_labels(config, task.unlabelled(spec, dataset, columns))
+        except NotImplementedError:
+            self._unknown[doubt] = None
+        except DataError as error:
+            if not drawn:
+                raise
+            self._unknown[f"{doubt}: in all rows, of which some are drawn, {error}"] = None
+
+    def _columns(self, dataset: Dataset) -> Mapping[str, Sequence[Any]] | None:
+        """The plain columns of the evaluated rows, read once."""
+        key = repr(dataset)
+        if key not in self._plain:
+            self._plain[key] = dataset.plain_columns(dataset.eval_split)
+        return self._plain[key]
+
     def _rows(self, sought: Sought) -> int | None:
         """Rows that would be evaluated; null where nobody can tell before they are read."""
         config = sought.config
-        measure = config.measure
-        timed = measure.inputs is InputSource.dataset or measure.scope is Scope.end_to_end
-        if not (config.quality.enabled or timed):
+        if not config.needs_rows:
             return 0
         known = config.dataset.rows_known(config.dataset.eval_split)
         if config.quality.max_eval_samples is not None:

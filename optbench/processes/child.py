@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from optbench.errors import OptbenchError, WorkerError
-from optbench.processes.this_process import die_with_parent
+from optbench.processes.this_process import die_with_parent, leave_out_torchao
 
 BOOT = (
     "import sys; sys.path[:] = [p for p in sys.path if p]; "
@@ -218,6 +218,7 @@ def child_main(descriptor: int) -> None:
     for asked_of_all in (signal.SIGINT, signal.SIGTERM):  # the terminal and `timeout` signal the whole group
         signal.signal(asked_of_all, signal.SIG_IGN)
     die_with_parent()
+    leave_out_torchao()
     serve(Connection(descriptor))
 
 

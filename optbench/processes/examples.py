@@ -21,6 +21,7 @@ from optbench.quality.metrics import METRICS, Metric, resolve_metric
 from optbench.quality.row_metric import RowMetric
 from optbench.records import DatasetRecord, QualityResult, replace
 from optbench.rows.calibration_rows import DrawnRows, calibration_notes, draw_calibration_rows, row_keys
+from optbench.rows.columns import why_unlabelled
 from optbench.rows.ragged import save_table
 
 ENVIRONMENT = {"USE_TORCH": "0", "USE_TF": "0", "USE_FLAX": "0"}
@@ -30,12 +31,13 @@ FEED_COUNT = 8
 
 @dataclass(frozen=True)
 class Opened:
-    """What the rows turned out to be."""
+    """What the rows turned out to be. unlabelled: why they have no labels; null where they have."""
 
     record: DatasetRecord
     kind: Kind
     notes: list[str]
     metrics: list[str]
+    unlabelled: str | None = None
 
 
 class ExampleHost:
@@ -79,7 +81,8 @@ class ExampleHost:
             columns=examples.columns,
             labels=list(self._spec.labels) if examples.kind == "classification" else None,
         )
-        return Opened(record, examples.kind, examples.notes, list(metrics))
+        unlabelled = why_unlabelled(examples.notes) if examples.references() is None else None
+        return Opened(record, examples.kind, examples.notes, list(metrics), unlabelled)
 
     def _draw(self, max_samples: int | None, skip: int) -> tuple[Any, list[str]]:
         """The evaluated rows in a seeded order, and a note if they were streamed."""
@@ -104,7 +107,7 @@ class ExampleHost:
                 f"quality.skip_samples must leave rows to evaluate, got {skip} of the {available} rows of "
                 f"{dataset.path} split {dataset.eval_split}; lower it or quality.max_eval_samples"
             )
-        shuffled = rows.shuffle(seed=self._seed)
+        shuffled = rows.shuffle(seed=self._seed, keep_in_memory=True)  # else it writes beside the rows
         self._available, self._left = available, shuffled.select([*range(skip), *range(end, len(shuffled))])
         return shuffled.select(range(skip, end)), notes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 import re
 import signal
@@ -99,3 +100,24 @@ def forget_peak_memory() -> bool:
     except OSError:
         return False
     return True
+
+
+OF_TORCHAO = {
+    "torchao": re.compile(r"Failed to load \S*/_C_\w+\.\S*so: "),
+    "torch.utils._pytree": re.compile(r"<enum '\w+'> is an Enum subclass and is now natively supported"),
+}
+"""By logger, what importing torchao 0.18 says: its kernels for certain GPUs, such as _C_cutlass_90a.abi3.so,
+cannot be loaded (those for the CPU lie in _C.abi3.so), and how it registers two enums."""
+
+
+def leave_out_torchao() -> None:
+    """Keep out of the log what torchao says when it is imported.
+
+    transformers imports it wherever it is installed, so it would stand there for runs that do not use it.
+    """
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return not OF_TORCHAO[record.name].match(record.getMessage())
+
+    for name in OF_TORCHAO:
+        logging.getLogger(name).addFilter(is_other)

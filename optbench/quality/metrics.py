@@ -260,6 +260,13 @@ def _evaluate_metric(name: str) -> Metric:
     return Metric(title, higher, location, None, weighted, "it is not finite", resamples=1000, is_share=False)
 
 
+def require_module(name: str) -> None:
+    """Raise DataError if a metric's module is given by its path and is not there."""
+    target = name.removeprefix(PREFIX).partition("@")[0]
+    if name not in METRICS and target and looks_like_path(target):
+        _module_location(target, name)
+
+
 def _module_location(target: str, name: str) -> str:
     if not looks_like_path(target):
         if cached := _cached_module(target):

@@ -18,6 +18,7 @@ from optbench.verbosity import Verbosity, verbosity
 
 SHOWN_POINTS = 3
 """Points that a refusal names; the rest are counted."""
+OUTCOMES = {"failed": "would fail", "skipped": "would be skipped"}
 STATES = {
     "found": "in the cache",
     "likely": "in the cache, if the same rows are drawn to calibrate",
@@ -25,9 +26,13 @@ STATES = {
 
 
 def show(plan: Plan) -> None:
-    """Print a plan; with -q its points and its time only."""
+    """Print a plan; with -q its points and its time only, and where nothing can run why not."""
     out = console(sys.stdout)
     say(out, head(plan), "bold")
+    if not plan.can_run:
+        for line in closing_lines(plan):
+            say(out, line)
+        return
     if verbosity() is Verbosity.quiet:
         say(out, total_line(plan))
         return
@@ -134,11 +139,11 @@ def closing_lines(plan: Plan) -> list[str]:
 def refusal_line(refusal: Refusal, single: bool) -> str:
     """Which points give no answer, and why."""
     if single:
-        return f"It would be {refusal.status}: {one_line(refusal.reason)}"
+        return f"It {OUTCOMES[refusal.status]}: {one_line(refusal.reason)}"
     names = ", ".join(refusal.points[:SHOWN_POINTS])
     more = len(refusal.points) - SHOWN_POINTS
     which = f"{names} and {more} more" if more > 0 else names
-    return f"{count_of(len(refusal.points))} would be {refusal.status} ({which}): {one_line(refusal.reason)}"
+    return f"{count_of(len(refusal.points))} {OUTCOMES[refusal.status]} ({which}): {one_line(refusal.reason)}"
 
 
 def count_of(points: int) -> str:

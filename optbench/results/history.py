@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sqlite3
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -76,10 +77,18 @@ def opened(file: Path) -> Iterator[sqlite3.Connection]:
             connection.execute(f"PRAGMA user_version = {HISTORY_VERSION}")
             yield connection
     except (sqlite3.Error, OSError) as error:
+        told = f"{file} cannot be used as the history: {getattr(error, 'strerror', None) or error}"
+        if isinstance(error, OSError) or not is_reachable(file):
+            raise ResultError(f"{told}; set OPTBENCH_CACHE_DIR to a folder you can write") from error
         raise ResultError(
-            f"{file} cannot be used as the history: {error}; move it away, a new one is made and "
-            "`optbench history add DIR` fills it again"
+            f"{told}; move it away, a new one is made and `optbench history add DIR` fills it again"
         ) from error
+
+
+def is_reachable(file: Path) -> bool:
+    """Whether this user may write the history and beside it, as SQLite must."""
+    writable = os.access(file.parent, os.W_OK | os.X_OK)
+    return writable and (not file.exists() or os.access(file, os.W_OK))
 
 
 def add(directories: Sequence[Path], file: Path, named: Callable[[str], str] = str) -> tuple[int, int]:

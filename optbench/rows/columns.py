@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from optbench.components import Dataset, ModelSpec
@@ -12,8 +14,14 @@ from optbench.errors import DataError
 REFERENCE_NAMES = ("label", "labels", "target", "score", "stars", "rating")
 WORD_NAMES = ("tokens", "words")
 TAG_NAMES = ("tags", "ner_tags", "pos_tags", "chunk_tags", "labels")
+UNLABELLED = ": agreement is reported, metrics are not"
+"""How a note ends that says why there are no labels."""
 MOST_NAMES, LONGEST_NAME = 20, 60
 """What a message shows of labels."""
+WRITABLE = re.compile(
+    r"(?!(?:null|true|false)$)-?\w(?:[\w ./%+*@|()\[\]{}:=,-]*[^ ])?", re.ASCII | re.IGNORECASE
+)
+"""Labels that can be written within the braces of a command line."""
 IGNORED_NAMES = ("id", "idx", "index", "source", "guid", "uid")
 
 
@@ -60,11 +68,32 @@ def resolve_columns(
     elif candidates or labels_needed:
         raise DataError(
             "dataset.ref_keys must name the column with the right answers; the columns are "
-            f"{describe(types)}; set it with dataset.ref_keys=[NAME]"
+            f"{describe(types)}; set it with 'dataset.ref_keys=[NAME]'"
         )
     else:
-        notes.append("the dataset has no labels: agreement is reported, metrics are not")
+        notes.append(without_labels(types, columns.values()))
     return columns, notes
+
+
+def without_labels(types: Mapping[str, str], taken: Iterable[str] = ()) -> str:
+    """What it means that no column of labels was found, and how to name one if there is any.
+
+    taken: columns that hold the input, so that they hold no labels.
+    """
+    left = [name for name in types if name not in taken and name.lower() not in IGNORED_NAMES]
+    if not left:
+        return f"the dataset has no labels{UNLABELLED}"
+    name = left[0] if len(left) == 1 else "NAME"
+    setting = shlex.quote(f"dataset.ref_keys=[{name}]")
+    return (
+        f"no label column recognised among {describe(types)}; if one holds labels, set {setting}{UNLABELLED}"
+    )
+
+
+def why_unlabelled(notes: Iterable[str]) -> str:
+    """What `without_labels` has found, from among the notes on rows, less what it means."""
+    found = (note.removesuffix(UNLABELLED) for note in notes if note.endswith(UNLABELLED))
+    return next(found, "the dataset has no labels")
 
 
 def text_column(dataset: Dataset, rows: Any) -> tuple[dict[str, str], list[str]]:
@@ -104,7 +133,7 @@ def list_columns(dataset: Dataset, rows: Any) -> tuple[dict[str, str], list[str]
             columns[role] = known[0]
             notes.append(f"dataset.{key} was guessed: {known[0]}")
         elif role == "reference" and not known:
-            notes.append("the dataset has no labels: agreement is reported, metrics are not")
+            notes.append(without_labels({name: kinds[name] for name in lists}, columns.values()))
         else:
             raise DataError(
                 f"dataset.{key} must name the column with the lists of "
@@ -208,9 +237,28 @@ def align_labels(
         return {name: position for position, name in enumerate(names)}
     raise DataError(
         f"labels do not match: the dataset has {few(names)}; the model has "
-        f"{few(model_labels)}; say which is which with "
-        f"+task.label_map={{{names[0]}: {model_labels[0]}}} and so on"
+        f"{few(model_labels)}; {which_is_which(names, model_labels, given)}"
     )
+
+
+def which_is_which(names: Sequence[str], model_labels: Sequence[str], given: Mapping[str, str]) -> str:
+    """How to say which label of the dataset is which of the model's: a setting that a shell takes as it is.
+
+    Pairs that are known stay. The others merely stand in order, and it says so: nobody can tell from names.
+    """
+    if len(names) > MOST_NAMES or not all(map(WRITABLE.fullmatch, (*names, *model_labels))):
+        return "say which is which with '+task.label_map={OF_DATASET: OF_MODEL}', a pair for each label"
+    by_name = {label.lower(): label for label in model_labels}
+    known = {name: by_name.get(given.get(name, name).lower()) for name in names}
+    free = iter([label for label in model_labels if label not in known.values()])
+    pairs = [f"{plain(name)}: {plain(label or next(free, 'OF_MODEL'))}" for name, label in known.items()]
+    setting = shlex.quote(f"+task.label_map={{{', '.join(pairs)}}}")
+    return f"say which is which; in the order of the names that is {setting}, so look at each pair"
+
+
+def plain(label: str) -> str:
+    """A label as Hydra reads it within braces: what means something there gets a backslash."""
+    return re.sub(r"([()\[\]{}:=,])", r"\\\1", label)
 
 
 def few(names: Sequence[Any]) -> str:
@@ -249,8 +297,8 @@ def plain_indices(values: list[int], spec: ModelSpec) -> tuple[list[int], list[s
     if outside:
         raise DataError(
             f"labels do not match: the dataset has {few(sorted(set(values)))}; the "
-            f"model has {len(spec.labels)} outputs, {few(spec.labels)}; say which is which "
-            "with +task.label_map={...}"
+            f"model has {len(spec.labels)} outputs, {few(spec.labels)}; "
+            f"{which_is_which([str(value) for value in sorted(set(values))], spec.labels, {})}"
         )
     order = ", ".join(f"{position} = {label}" for position, label in enumerate(spec.labels))
     return values, [f"the dataset does not name its labels; taken as {order}"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optbench.checkpoint import companions
 from optbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     Feed = Mapping[str, NDArray[np.generic]]
 
 
+INTERNALS = (TypeError, AttributeError, LookupError, NameError, AssertionError)
+"""What libraries raise where a file lacks that they expect; the message is about their code then."""
+
+
 def load_tokenizer(directory: Path, trust_remote_code: bool = False) -> Any:
     """The checkpoint's tokenizer. Raises DataError."""
     from transformers import AutoTokenizer
@@ -22,8 +27,12 @@ def load_tokenizer(directory: Path, trust_remote_code: bool = False) -> Any:
     try:
         return AutoTokenizer.from_pretrained(directory, trust_remote_code=trust_remote_code)
     except Exception as error:  # tokenizers raise their own kinds for broken files
+        told = str(error)
+        if isinstance(error, INTERNALS) or not told:
+            names = ", ".join(file.name for file in companions(directory) if file.name != "config.json")
+            told = f"{names or 'no file beside config.json'} do not make one"
         raise DataError(
-            f"{directory} holds no tokenizer that can be loaded: {error}; save it beside the model "
+            f"{directory} holds no tokenizer that can be loaded: {told}; save it beside the model "
             "with tokenizer.save_pretrained"
         ) from error
 

@@ -2,9 +2,60 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from optbench.artifacts.store import holds, wanted
+from optbench.checkpoint import describe, read_spec, require_tokenizer
 from optbench.components import ModelSpec, component_name
-from optbench.config import RunConfig, Scope
-from optbench.errors import ConfigError, Unsupported
+from optbench.config import RunConfig, Scope, Variant
+from optbench.errors import ConfigError, DataError, Unsupported
+from optbench.hub import looks_like_path
+
+LOADED_BY = {"transformers": "pytorch", "onnx": "onnxruntime", "openvino": "openvino"}
+"""A runtime for each format, to be advised where another one was chosen."""
+
+
+def require_files(config: RunConfig) -> None:
+    """Raise OptbenchError for a file or directory of this machine that a config names and that lacks.
+
+    All that a look at the disk can tell, so that nobody learns of a misspelt path only after waiting for
+    other runs, reading rows or exporting a model.
+    """
+    for name, variant in config.variants.items():
+        if variant.artifact is not None:
+            require_artifact(name, variant, Path(variant.artifact).expanduser())
+    model = config.model
+    if looks_like_path(model.path) or Path(model.path).expanduser().is_dir():
+        spec = read_spec(model.resolve(), model.trust_remote_code)
+        require_fit(config, spec)
+        if config.task.has_length:
+            require_tokenizer(spec.directory, spec.model_type)
+    if config.needs_rows:
+        config.dataset.require_there(config.dataset.eval_split)
+    if config.quality.enabled and config.quality.metrics:
+        from optbench.quality.metrics import require_module  # numpy, which most runs need not wait for here
+
+        for metric in config.quality.metrics:
+            require_module(metric)
+
+
+def require_artifact(name: str, variant: Variant, directory: Path) -> None:
+    """Raise DataError unless a directory that is given for a variant holds what its backend loads."""
+    formats, backend = variant.backend.artifact_formats, component_name(variant.backend)
+    if any(holds(directory, format) for format in formats):
+        return
+    key, option = ("baseline.artifact", "baseline") if name == "baseline" else ("artifact", "backend")
+    told = f"{key}={variant.artifact} must be a directory that holds {wanted(formats)}"
+    other = next((format for format in LOADED_BY if holds(directory, format)), None)
+    if other is not None:
+        raise DataError(
+            f"{told}, since the {name} runs in {backend}, and it holds {wanted([other])}; add "
+            f"{option}={LOADED_BY[other]}"
+        )
+    remedy = "check the path"
+    if directory.is_dir():
+        remedy += ", and rename files such as model_quantized.onnx or openvino_model.xml accordingly"
+    raise DataError(f"{told}, found {describe(directory)}; {remedy}")
 
 
 def require_fit(config: RunConfig, spec: ModelSpec) -> None:
@@ -20,6 +71,17 @@ def require_fit(config: RunConfig, spec: ModelSpec) -> None:
             )
     if reasons := objections(config, spec):
         raise Unsupported("\n".join(reasons))
+
+
+def require_labels(config: RunConfig, unlabelled: str | None) -> None:
+    """Raise DataError where a verdict on the answers is asked for and the rows have no labels."""
+    asked = {
+        "gates.max_accuracy_drop": config.gates.max_accuracy_drop,
+        "quality.margin": config.quality.margin,
+    }
+    keys = [f"{key}={value:g}" for key, value in asked.items() if value is not None]
+    if unlabelled is not None and keys and config.quality.enabled:
+        raise DataError(f"{keys[0]} must have labelled rows to be judged on: {unlabelled}")
 
 
 def objections(config: RunConfig, spec: ModelSpec) -> list[str]:

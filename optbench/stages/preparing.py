@@ -20,7 +20,7 @@ from optbench.processes.examples import ENVIRONMENT, Opened
 from optbench.processes.this_process import niceness
 from optbench.processes.worker import Assignment
 from optbench.stages.draft import Draft
-from optbench.stages.fitting import require_fit
+from optbench.stages.fitting import require_fit, require_labels
 
 KEPT_NICE = (
     "optbench was started with niceness {}, so its workers keep it: measure.priority=raised goes before "
@@ -69,13 +69,13 @@ class Preparing:
         config = self.config
         from_rows = config.measure.inputs is InputSource.dataset
         whole = config.measure.scope is Scope.end_to_end
-        needs_rows = config.quality.enabled or from_rows or whole
-        child = self._reader(spec, needs_rows)
+        child = self._reader(spec)
         opened = None
-        if needs_rows:
+        if config.needs_rows:
             metrics = config.quality.metrics if config.quality.enabled else []
             quality = config.quality
             opened = child.call("open", quality.max_eval_samples, metrics, quality.skip_samples)
+            require_labels(config, opened.unlabelled)
             self.draft.update(dataset=opened.record, notes=[*self.draft.result.notes, *opened.notes])
             child.call("write_rows", self.work / "rows.npz")
         shape = (config.batch_size, config.input_length)
@@ -84,7 +84,7 @@ class Preparing:
             self.whole_calls = WholeCalls(config.task, spec, child.call("raw_batches", config.batch_size))
         return child, opened
 
-    def _reader(self, spec: ModelSpec, needs_rows: bool) -> Child:
+    def _reader(self, spec: ModelSpec) -> Child:
         """The process that owns the rows: that of the point before, if it was asked for the same."""
         config = self.config
         arguments = (config.task, config.dataset, spec, config.seed)
@@ -106,7 +106,7 @@ class Preparing:
             return child
 
         if self.kept_templates is not None:
-            return self.kept_templates.reader(repr((*arguments, needs_rows)), begin)
+            return self.kept_templates.reader(repr((*arguments, config.needs_rows)), begin)
         child = begin(self.log)
         self.stack.callback(child.close)
         return child
@@ -158,6 +158,8 @@ class Preparing:
     def crew(self, artifacts: Mapping[str, Artifact], templates: Templates | None) -> Crew:
         """Who makes the workers."""
         measure = self.config.measure
+        for name, variant in self.config.variants.items():
+            self.draft.add_cautions(name, crowding(self.config, variant, available_cores()))
         assignments = {
             name: self._assignment(variant, artifacts[name]) for name, variant in self.config.variants.items()
         }
@@ -200,6 +202,18 @@ def threads_of(config: RunConfig, variant: Variant) -> int:
 def priority_of(config: RunConfig) -> Priority:
     """The priority of workers as configured; whoever started us behind other work (nice) meant it."""
     return Priority.normal if (niceness() or 0) > 0 else config.measure.priority
+
+
+def crowding(config: RunConfig, variant: Variant, cores: int) -> list[str]:
+    """That a variant has more threads than cores, if so: it is measured as asked, and they wait in turn."""
+    threads, processes = threads_of(config, variant), config.measure.processes
+    if threads * processes <= cores:
+        return []
+    many = "" if processes == 1 else f"{processes} processes of "
+    return [
+        f"{many}{threads} thread{'' if threads == 1 else 's'} on {cores} usable core"
+        f"{'' if cores == 1 else 's'}: they take turns"
+    ]
 
 
 def prepared_source(store: ArtifactStore, task: Task, variant: Variant, spec: ModelSpec) -> Artifact:

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from optbench.components import Dataset, Examples, ModelSpec, Task, register
 from optbench.errors import DataError
 from optbench.quality.row_metric import RowMetric
-from optbench.rows.columns import REFERENCE_NAMES, class_indices, labels_in, require, row_in_file
+from optbench.rows.columns import (
+    REFERENCE_NAMES,
+    class_indices,
+    labels_in,
+    require,
+    row_in_file,
+    without_labels,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +42,7 @@ class ImageClassification(Task):
 
     label_map: dict[Any, Any] | None = None
 
+    aligns_labels: ClassVar[bool] = True
     model_class: ClassVar[str] = "AutoModelForImageClassification"
     export_task: ClassVar[str] = "image-classification"
     has_length: ClassVar[bool] = False
@@ -223,7 +231,7 @@ def image_columns(dataset: Dataset, rows: Any) -> tuple[dict[str, str], list[str
         columns["reference"] = known[0]
         notes.append(f"dataset.ref_keys was guessed: {known[0]}")
     else:
-        notes.append("the dataset has no labels: agreement is reported, metrics are not")
+        notes.append(without_labels(kinds, columns.values()))
     return columns, notes
 
 

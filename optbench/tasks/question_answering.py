@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from optbench.components import Dataset, Examples, ModelSpec, Task, register
 from optbench.errors import ConfigError, DataError
 from optbench.quality.squad import SQUAD_METRICS, squad_statistics
-from optbench.rows.columns import no_text, readable, require, row_in_file
+from optbench.rows.columns import no_text, readable, require, row_in_file, without_labels
 from optbench.rows.spans import Reader
 from optbench.rows.tokenization import (
     batch_of,
@@ -84,7 +84,7 @@ class QuestionAnswering(Task):
         if dataset.ref_keys or reference in kinds:
             columns["reference"] = require(reference, "ref_keys", kinds)
         else:
-            notes.append("the dataset has no labels: agreement is reported, metrics are not")
+            notes.append(without_labels(kinds, columns.values()))
         return QuestionExamples(self, spec, rows, columns, notes)
 
     def random_feed(self, spec: ModelSpec, shape: tuple[int, int], seed: int) -> Feed:

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from optbench.components import Dataset, Examples, Kind, ModelSpec, Task, register
-from optbench.rows.columns import class_indices, labels_in, no_text, numbers_in, readable, resolve_columns
+from optbench.rows.columns import (
+    class_indices,
+    labels_in,
+    no_text,
+    numbers_in,
+    readable,
+    resolve_columns,
+    why_unlabelled,
+)
+from optbench.rows.plain import kinds_of
 from optbench.rows.tokenization import (
     arrays_of,
     batch_of,
@@ -40,6 +49,7 @@ class TextClassification(Task):
     is_regression: bool = False
     label_map: dict[Any, Any] | None = None
 
+    aligns_labels: ClassVar[bool] = True
     model_class: ClassVar[str] = "AutoModelForSequenceClassification"
     export_task: ClassVar[str] = "text-classification"
 
@@ -81,6 +91,17 @@ class TextClassification(Task):
         examples = TextExamples(self, spec, rows, columns, references, notes)
         examples.failed = failed
         return examples
+
+    def unlabelled(
+        self, spec: ModelSpec, dataset: Dataset, columns: Mapping[str, Sequence[Any]]
+    ) -> str | None:
+        """Columns resolved and labels aligned as in `examples`; numbers of a regression are left to it."""
+        roles, notes = resolve_columns(dataset, kinds_of(columns))
+        if "reference" not in roles:
+            return why_unlabelled(notes)
+        if not self.is_regression:
+            class_indices(columns[roles["reference"]], None, spec, self.given_labels())
+        return None
 
     def random_feed(self, spec: ModelSpec, shape: tuple[int, int], seed: int) -> Feed:
         """Seeded random token ids of exactly `shape`, nothing masked."""

@@ -17,7 +17,7 @@ def given(options: str, *words: str, files: tuple[Make, ...] = ()) -> Row:
 
 
 ROWS: list[Row] = [
-    given("backend=onnxruntime artifact=./none", "artifact=none", "must be a directory", "model.onnx"),
+    given("backend=onnxruntime artifact=./none", "artifact=./none", "must be a directory", "model.onnx"),
     given("backend=onnxruntime artifact=rows.jsonl", "artifact=rows.jsonl", "must be a directory"),
     given("backend=onnxruntime artifact=empty", "artifact=empty", "model.onnx", files=(folder("empty"),)),
     given(
@@ -52,5 +52,17 @@ ROWS: list[Row] = [
         "a transformers checkpoint",
         files=(text("made/model.safetensors", "x"),),
     ),
-    given("backend=fake baseline.artifact=./none", "artifact=none", "must be a directory"),
+    given("backend=fake baseline.artifact=./none", "baseline.artifact=./none", "must be a directory"),
+    row(
+        "baseline.artifact=made artifact=made quant=none",
+        "baseline.artifact=made must be a directory that holds a transformers checkpoint",
+        "the baseline runs in pytorch",
+        "it holds model.onnx; add baseline=onnxruntime",
+        files=(text("made/model.onnx", "x"),),
+    ),
+    row(
+        "quant=none baseline.artifact=made quant@baseline.quantization=dynamic",
+        "baseline.artifact=made is measured as it is",
+        "add quant@baseline.quantization=none",
+    ),
 ]

@@ -68,6 +68,24 @@ PLACES = [
     ),
 ]
 
+FORGOTTEN = [
+    row(
+        "model.path=model dataset.path=rows.jsonl",
+        "dataset.path must be the directory",
+        "got the file rows.jsonl",
+        "for your own rows add dataset=labelled",
+        "model=pretrained",
+        files=(model, rows),
+    ),
+    row(
+        "dataset.path=parts",
+        "dataset.files.test=parts/sentiment-test.jsonl does not exist",
+        "add dataset=labelled",
+        files=(folder("parts"),),
+    ),
+]
+"""Rows of one's own under the group of the demo's."""
+
 UNREADABLE = [
     of(
         "broken.jsonl",
@@ -172,13 +190,19 @@ COLUMNS = [
 ]
 
 LABELS = [
-    data("labels do not match", "7", "NEGATIVE, POSITIVE", "label_map", lines=({"text": "a", "label": 7},)),
+    data(
+        "labels do not match",
+        "7",
+        "NEGATIVE, POSITIVE",
+        "'+task.label_map={7: NEGATIVE}'",
+        lines=({"text": "a", "label": 7},),
+    ),
     data("labels do not match", "-1", lines=({"text": "a", "label": -1}, {"text": "b", "label": 0})),
     data(
         "labels do not match",
         "good",
         "NEGATIVE, POSITIVE",
-        "label_map",
+        "'+task.label_map={bad: NEGATIVE, good: POSITIVE}'",
         lines=({"text": "a", "label": "good"}, {"text": "b", "label": "bad"}),
     ),
     data(
@@ -253,6 +277,24 @@ LABELS = [
     ),
 ]
 
+UNLABELLED = [
+    of(
+        "gold.csv",
+        "gates.max_accuracy_drop=0.01 must have labelled rows",
+        "sentence (string), gold (number)",
+        "'dataset.ref_keys=[gold]'",
+        files=(text("gold.csv", "sentence,gold\na,1\nb,0\n"),),
+        more="gates.max_accuracy_drop=0.01",
+    ),
+    of(
+        "bare.csv",
+        "quality.margin=0.02 must have labelled rows",
+        "no labels",
+        files=(text("bare.csv", "text\na\nb\n"),),
+        more="quality.margin=0.02",
+    ),
+]
+
 COUNTS = [
     on_rows("quality.max_eval_samples=41", "quality.max_eval_samples must not exceed", "40 rows", "got 41"),
     on_rows("quality.skip_samples=40", "quality.skip_samples must leave rows", "got 40 of the 40 rows"),
@@ -302,4 +344,4 @@ COUNTS = [
     ),
 ]
 
-ROWS: list[Row] = [*PLACES, *UNREADABLE, *COLUMNS, *LABELS, *COUNTS]
+ROWS: list[Row] = [*PLACES, *FORGOTTEN, *UNREADABLE, *COLUMNS, *LABELS, *UNLABELLED, *COUNTS]

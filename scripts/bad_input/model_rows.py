@@ -115,6 +115,14 @@ DAMAGE = [
         "save_pretrained",
         files=(without("model/tokenizer.json"), without("model/tokenizer_config.json")),
     ),
+    broken(
+        "no tokenizer that can be loaded: tokenizer_config.json do not make one",
+        "save_pretrained",
+        files=(
+            without("model/tokenizer.json"),
+            edited("model/tokenizer_config.json", tokenizer_class="AlbertTokenizer"),
+        ),
+    ),
     broken("no tokenizer", files=(text("model/tokenizer.json", "{}"),)),
     broken("no tokenizer", files=(truncated("model/tokenizer.json", 100),)),
     broken("model.safetensors", "is cut off", files=(truncated("model/model.safetensors", 40),)),

@@ -211,9 +211,15 @@ CONFLICTS = [
         "dataset.streaming=true quality.max_eval_samples=5 quality.skip_samples=5",
         "quality.skip_samples must be 0 with dataset.streaming=true",
     ),
-    row("artifact=somewhere", "artifact is measured as it is", "quantization must be none"),
+    row("artifact=somewhere", "artifact=somewhere is measured as it is", "got dynamic", "add quant=none"),
     row("artifact=somewhere quant=none graph=o2", "artifact is measured as it is", "graph must not be o2"),
     row("baseline.artifact=somewhere baseline.quantization.x=1", "baseline.quantization.x"),
+    row(
+        "measure.scope=end_to_end input_length=64",
+        "input_length must be left out with measure.scope=end_to_end",
+        "got 64",
+        "drop one of the two",
+    ),
     row("task.is_regression=true '+task.label_map={a: b}'", "task.label_map must be empty"),
     row("quant=float16 quantization.type=bfloat16", "quantization.type must be float16", "backend=pytorch"),
     row(

@@ -112,3 +112,13 @@ def test_a_page_needs_no_heavy_library(run):
     script += f"sys.exit(' '.join(name for name in {HEAVY!r} if name in sys.modules) or code)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_run_that_is_read_only_is_named_with_the_option_for_another_place(run, capsys):
+    (run / "report.html").mkdir()
+    assert main(["report", str(run)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"optbench: {run / 'report.html'} cannot be written: ")
+    assert told.endswith("; name a file elsewhere with --output\n")
+    assert main(["report", str(run), "--output", str(run / "report.html")]) == 2
+    assert capsys.readouterr().err.startswith(f"optbench: --output {run / 'report.html'} cannot be written: ")

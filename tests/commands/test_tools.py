@@ -1,5 +1,6 @@
 """Commands that read results: what they print, where they write, their exit codes, and what they import."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 
 from optbench.cli import TOOLS, main
 from optbench.commands.tools import app
+from optbench.results import tables
 
 HEAVY = ("torch", "transformers", "onnxruntime", "datasets", "sklearn", "pandas", "optuna", "hydra")
 
@@ -56,6 +58,32 @@ def test_aggregate_of_several_places_writes_only_where_it_is_told(sweep, capsys)
     shown = capsys.readouterr()
     assert "2 points" in shown.out
     assert "name a place with --output" in shown.err
+
+
+def test_aggregate_of_a_directory_that_is_read_only_prints_its_table_and_says_so(
+    sweep, tmp_path, capsys, monkeypatch
+):
+    def refuse(file, content):
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    monkeypatch.setattr(tables, "write_atomically", refuse)
+    assert main(["aggregate", str(sweep)]) == 0
+    printed = capsys.readouterr()
+    assert "points" in printed.out
+    assert printed.err == (
+        f"nothing is written: {sweep} must be a directory that can be written, but Permission denied; choose "
+        "another with --output\n"
+    )
+    assert main(["aggregate", str(sweep), "--output", str(tmp_path / "o")]) == 2
+
+
+def test_a_history_out_of_reach_is_not_to_be_moved_away(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("OPTBENCH_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    assert main(["history"]) == 2
+    told = capsys.readouterr().err
+    assert "cannot be used as the history: Not a directory; set OPTBENCH_CACHE_DIR to a folder you" in told
+    assert "move it away" not in told
 
 
 def test_a_mistake_is_one_sentence_and_code_2(tmp_path, capsys):

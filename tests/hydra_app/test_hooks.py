@@ -344,9 +344,9 @@ def test_a_grid_needs_a_multirun():
 
 def test_a_list_needs_a_multirun_and_is_told_how():
     batch, length = single_run_problems(choices(), lists(batch_sizes=[1, 8], input_lengths=[16]))
-    assert "optbench -m sweep=grid batch_sizes=[1,8]" in batch
+    assert "optbench -m sweep=grid 'batch_sizes=[1,8]', or give" in batch
     assert "batch_size=" in batch
-    assert "optbench -m sweep=grid input_lengths=[16]" in length
+    assert "optbench -m sweep=grid 'input_lengths=[16]'" in length
 
 
 def test_the_first_interrupt_of_a_sweep_waits_for_the_point_and_the_second_does_not(capsys):

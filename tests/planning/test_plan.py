@@ -88,7 +88,7 @@ def test_points_that_cannot_work_are_named_with_the_reason(plan, data):
     assert "1 point would be skipped (backend=pytorch): quant=dynamic makes ONNX files" in text
     assert "of 1 run" in text
     code, text = plan("-m", *data, "input_length=8,999", "quality=none")
-    assert "1 point would be failed (input_length=999): input_length must not exceed 32" in text
+    assert "1 point would fail (input_length=999): input_length must not exceed 32" in text
 
 
 def test_a_plan_of_which_nothing_can_run_ends_with_2(plan, data):
@@ -108,7 +108,7 @@ def test_a_missing_extra_is_named_with_its_command(plan, data, monkeypatch):
     )
     code, text = plan("-m", *data, "recipe=openvino,openvino-int8,onnxruntime", "quality=none")
     assert code == 0
-    assert "2 points would be failed" in text
+    assert "2 points would fail" in text
     assert text.count("To have what is missing: pip install 'optbench[openvino]'") == 1
 
 
@@ -133,13 +133,45 @@ def test_rows_that_are_not_there_are_named_and_those_of_a_hub_are_not_counted(pl
     assert plan(*data, "dataset.path=./nowhere.csv", "quality=none")[0] == 0
 
 
+def test_labels_that_do_not_match_are_told_where_a_glance_at_the_file_shows_them(plan, data, place):
+    odd = place / "odd.csv"
+    odd.write_text("text,label\na,good\nb,bad\n")
+    code, text = plan(*data, f"dataset.path={odd}")
+    assert code == 2
+    assert "It would fail: labels do not match: the dataset has bad, good" in text
+    assert "'+task.label_map={bad: NEGATIVE, good: POSITIVE}'" in text
+    code, text = plan(*data, f"dataset.path={odd}", "+task.label_map={bad: NEGATIVE, good: POSITIVE}")
+    assert (code, "whether the labels" in text) == (0, False)
+    code, text = plan(*data, f"dataset.path={odd}", "quality.max_eval_samples=1")
+    assert code == 0
+    assert "in all rows, of which some are drawn, labels do not match" in text
+    assert plan(*data, f"dataset.path={odd}", "quality=none")[0] == 0
+
+
+def test_a_gate_on_rows_without_labels_is_told(plan, data, place):
+    (place / "gold.csv").write_text("text,gold\na,0\nb,1\n")
+    code, text = plan(*data, "dataset.path=gold.csv", "quality.margin=0.02")
+    assert code == 2
+    assert "quality.margin=0.02 must have labelled rows" in text
+
+
+def test_labels_that_only_a_run_can_read_are_named_as_not_known(plan, data, place):
+    (place / "rows.json").write_text("[]")
+    code, text = plan(*data, "dataset.path=rows.json")
+    assert code == 0
+    assert "Not known: whether the labels of dataset.path=rows.json are those of the model" in text
+
+
 def test_a_given_artifact_needs_no_preparation(plan, data, tiny_onnx):
     code, text = plan(*data, f"artifact={tiny_onnx}", "quant=none", "quality=none")
     assert code == 0
     assert "preparation none" in text
     code, text = plan(*data, "artifact=nothing", "quant=none", "quality=none")
     assert code == 2
-    assert "artifact=nothing must be a directory" in text
+    assert text.startswith(
+        "Plan: one run; nothing is run. It would fail: artifact=nothing must be a directory"
+    )
+    assert "in all" not in text
 
 
 def test_a_search_is_told_by_its_budget(plan, data):

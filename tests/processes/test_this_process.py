@@ -1,6 +1,7 @@
 """What a process knows of itself: threads that still run, memory, and its peak."""
 
 import hashlib
+import logging
 import os
 import sys
 import threading
@@ -135,3 +136,23 @@ def test_the_peak_remembers_what_is_given_back_until_it_is_told_to_forget():
     assert peak >= before + 0.9 * size
     if this_process.forget_peak_memory():
         assert memory_bytes("VmHWM") <= peak - 0.5 * size
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "kept"),
+    [
+        ("torchao", "Failed to load /v/torchao/_C_cutlass_90a.abi3.so: Could not load it", False),
+        ("torchao", "Failed to load /v/torchao/_C_mxfp8.cpython-310-x86_64-linux-gnu.so: Could not", False),
+        ("torchao", "Failed to load /v/torchao/_C.abi3.so: Could not load this library", True),
+        ("torchao", "Skipping import of cpp extensions due to incompatible torch version", True),
+        ("torch.utils._pytree", "<enum 'KernelPreference'> is an Enum subclass and is now natively", True),
+        ("torch.utils._pytree", "<enum 'Kind'> is an Enum subclass and is now natively supported by", False),
+    ],
+)
+def test_what_importing_torchao_says_is_left_out_of_the_log_and_nothing_else(name, said, kept, monkeypatch):
+    loggers = {}
+    with monkeypatch.context() as patch:
+        patch.setattr(logging, "getLogger", lambda name: loggers.setdefault(name, logging.Logger(name)))
+        this_process.leave_out_torchao()
+    record = logging.LogRecord(name, logging.WARNING, "f", 1, said, None, None)
+    assert bool(loggers[name].filter(record)) is kept

@@ -86,7 +86,7 @@ def test_what_gives_no_answer_is_told_with_the_points(shown):
     ]
     text = shown(refusals=refusals, install=["pip install x"], unknown=["how many rows"], taken_over=2)
     assert "4 points would be skipped (a=1, a=2, a=3 and 1 more): no such thing" in text
-    assert "1 point would be failed (b=1): lacks" in text
+    assert "1 point would fail (b=1): lacks" in text
     assert "To have what is missing: pip install x" in text
     assert "Not known: how many rows" in text
     assert "2 points taken over" in text

@@ -1,11 +1,14 @@
 """Which column is what, and which label is which."""
 
+import shlex
+
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from optbench.components import DataKeys
 from optbench.datasets.labelled import LabelledDataset
 from optbench.errors import DataError
-from optbench.rows.columns import align_labels, resolve_columns
+from optbench.rows.columns import align_labels, resolve_columns, which_is_which, why_unlabelled
 
 TYPES = {"idx": "number", "sentence": "string", "label": "class"}
 PAIR = {"premise": "string", "hypothesis": "string", "label": "class"}
@@ -84,3 +87,40 @@ def test_labels_that_do_not_match_are_shown_on_both_sides():
         align_labels(["happy", "sad"], ["NEG", "POS"], {})
     with pytest.raises(DataError, match=r"task.label_map"):
         align_labels(["a", "b", "c"], ["LABEL_0", "LABEL_1"], {})
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "given", "pairs"),
+    [
+        (["bad", "good"], ["NEGATIVE", "POSITIVE"], {}, {"bad": "NEGATIVE", "good": "POSITIVE"}),
+        (["neg", "Positive"], ["POSITIVE", "NEGATIVE"], {}, {"neg": "NEGATIVE", "Positive": "POSITIVE"}),
+        (["a", "b"], ["X", "Y"], {"a": "Y"}, {"a": "Y", "b": "X"}),
+        (["very bad", "so, so"], ["1 star", "2: stars"], {}, {"very bad": "1 star", "so, so": "2: stars"}),
+        (["-1", "1"], ["NEGATIVE", "POSITIVE"], {}, {"-1": "NEGATIVE", "1": "POSITIVE"}),
+        (["a", "b", "c"], ["X", "Y"], {}, {"a": "X", "b": "Y", "c": "OF_MODEL"}),
+    ],
+)
+def test_the_setting_for_labels_passes_a_shell_and_hydra_with_every_pair(names, labels, given, pairs):
+    advice = which_is_which(names, labels, given)
+    (setting,) = [word for word in shlex.split(advice) if word.startswith("+task.label_map=")]
+    (read,) = OverridesParser.create().parse_overrides([setting.rstrip(",")])
+    assert {str(name): str(label) for name, label in read.value().items()} == pairs
+    assert "in the order of the names" in advice
+
+
+@pytest.mark.parametrize(
+    "names", [["it's"], ["日本"], [""], ["null"], [str(number) for number in range(30)]], ids=str
+)
+def test_labels_that_no_command_line_takes_are_not_written_into_one(names):
+    advice = which_is_which(names, ["X", "Y"], {})
+    assert advice == "say which is which with '+task.label_map={OF_DATASET: OF_MODEL}', a pair for each label"
+
+
+def test_columns_that_may_hold_labels_are_named_with_the_setting():
+    columns, notes = resolve_columns(LabelledDataset(path="x"), {"sentence": "string", "gold": "number"})
+    assert "reference" not in columns
+    assert notes[-1] == (
+        "no label column recognised among sentence (string), gold (number); if one holds labels, set "
+        "'dataset.ref_keys=[gold]': agreement is reported, metrics are not"
+    )
+    assert why_unlabelled(notes).endswith("set 'dataset.ref_keys=[gold]'")

@@ -1,6 +1,7 @@
-"""Whoever starts optbench behind all other work has its workers stay there, and the result says so."""
+"""What is said of variants before their workers are made: their niceness, and how they crowd the cores."""
 
 import contextlib
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,7 +9,7 @@ from optbench.api.choices import chosen
 from optbench.components import Priority
 from optbench.stages import preparing
 from optbench.stages.draft import Draft
-from optbench.stages.preparing import Preparing, priority_of
+from optbench.stages.preparing import Preparing, crowding, priority_of
 
 
 @pytest.fixture
@@ -35,3 +36,18 @@ def test_a_result_says_that_the_niceness_was_kept(config, tmp_path, monkeypatch,
         Preparing(config, draft, stack).spec()
     told = [note for note in draft.result.notes if "niceness 10, so its workers keep it" in note]
     assert len(told) == notes
+
+
+@pytest.mark.parametrize(
+    ("threads", "processes", "cores", "told"),
+    [
+        (99, 1, 2, ["99 threads on 2 usable cores: they take turns"]),
+        (2, 1, 1, ["2 threads on 1 usable core: they take turns"]),
+        (2, 3, 4, ["3 processes of 2 threads on 4 usable cores: they take turns"]),
+        (2, 1, 2, []),
+        (1, 2, 2, []),
+    ],
+)
+def test_more_threads_than_cores_are_measured_and_said(threads, processes, cores, told):
+    config = SimpleNamespace(threads="auto", measure=SimpleNamespace(processes=processes))
+    assert crowding(config, SimpleNamespace(threads=threads), cores) == told
