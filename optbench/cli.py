@@ -7,10 +7,13 @@ import sys
 
 from optbench import __version__
 from optbench.errors import ConfigError, OptbenchError
-from optbench.verbosity import VARIABLE, Verbosity, set_verbosity
+from optbench.verbosity import VARIABLE, Verbosity, mute, set_verbosity
 
 TOOLS = ("aggregate", "cache", "compare", "doctor", "export", "history", "report")
 """First words that name a tool; anything else is a run."""
+
+PIPE_CODE = 141
+"""The exit code of a program that SIGPIPE ended: 128 + 13."""
 
 
 def main(arguments: list[str]) -> int:
@@ -48,7 +51,10 @@ def run_tool(arguments: list[str]) -> int:
     try:
         code = app(arguments, prog_name="optbench", standalone_mode=False)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 2
+        # typer and rich end with 1 where nobody reads what they print; our commands return their codes
+        return PIPE_CODE if end.code == 1 else end.code if isinstance(end.code, int) else 2
+    except BrokenPipeError:
+        raise
     except OptbenchError as error:
         return refused(str(error), error.exit_code)
     except OSError as error:
@@ -83,10 +89,16 @@ def refused(reason: str, code: int = 2) -> int:
 
 
 def console() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script; ends without a word where nobody reads, as behind `head`."""
     try:
         code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = PIPE_CODE
     except KeyboardInterrupt:
         sys.stderr.write("optbench: interrupted\n")
         code = 130
+    if code == PIPE_CODE:
+        for stream in (sys.stdout, sys.stderr):
+            mute(stream)
     sys.exit(code)

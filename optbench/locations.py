@@ -10,6 +10,12 @@ import platformdirs
 LOG_FILE = "optbench.log"
 """What libraries say, in the directory of each run."""
 
+REPORT_FILE = "report.html"
+"""A run or a sweep as one page, in its directory."""
+
+LOCK_FILE = ".running"
+"""In the directory of a run or sweep while it lasts: whose it is."""
+
 ONNX_FILE = "model.onnx"
 """The graph in a directory of format 'onnx'."""
 

@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import logging
 import os
-import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from optbench.delivery.command_line import SWEEP_FLAGS
+from optbench.claims import Claim, remove
+from optbench.delivery.command_line import SWEEP_FLAGS, resuming
 from optbench.errors import ConfigError, OptbenchError, ResultError, Unsupported
 from optbench.hydra_app import plugins
 from optbench.hydra_app.arguments import words_of
@@ -36,13 +37,17 @@ from optbench.hydra_app.composition import (
 from optbench.hydra_app.invocation import Invocation
 from optbench.hydra_app.typed import print_problems, to_config
 from optbench.locations import LOG_FILE, conf_dir
-from optbench.records import RESULT_FILE
+from optbench.processes.termination import exit_code_of, terminable
+from optbench.records import RESULT_FILE, read_result
+from optbench.results.walk import HYDRA_DIRECTORY
+from optbench.search.objectives import WORST
 from optbench.stages.draft import refused
 from optbench.verbosity import Verbosity, verbosity
 
 if TYPE_CHECKING:
     from optbench.config import RunConfig
     from optbench.processes.crew import Templates
+    from optbench.records import RunResult
     from optbench.run import Outcome
     from optbench.search.tune import Search
 
@@ -52,6 +57,35 @@ FORESEEN = (OptbenchError, *COMPOSING_ERRORS)
 
 def task(config: DictConfig) -> tuple[float, ...]:
     """One point: its `objectives`, for the sampler of a sweep. Never raises on bad input."""
+    hydra_config = HydraConfig.get()
+    directory = Path(hydra_config.runtime.output_dir)
+    try:
+        checked = to_config(config)
+    except ConfigError as error:  # a config that has not our callbacks, so that Hydra has made its directory
+        discard(directory, hydra_config)
+        return refused_point(error)
+    if hydra_config.mode is not RunMode.MULTIRUN:  # claimed before Hydra made it
+        return point(checked, directory)
+    try:
+        claim = Claim.take(directory, "the point's directory")
+    except ConfigError as error:
+        refused_point(error)
+        return tuple(WORST[kind] for kind in checked.objectives)
+    try:
+        return point(checked, directory)
+    finally:
+        claim.release()
+
+
+def refused_point(error: ConfigError) -> tuple[float, ...]:
+    """No objectives: say what is wrong."""
+    print_problems(error)
+    Invocation.exit_code = error.exit_code
+    return ()
+
+
+def point(config: RunConfig, directory: Path) -> tuple[float, ...]:
+    """The objectives of a checked config that runs in a directory of its own."""
     from optbench.delivery.publishing import publish
     from optbench.delivery.upload import hand_in
     from optbench.reports.terminal import Terminal
@@ -59,39 +93,37 @@ def task(config: DictConfig) -> tuple[float, ...]:
     from optbench.search.objectives import objective
 
     hydra_config = HydraConfig.get()
-    directory = Path(hydra_config.runtime.output_dir)
     sweeping = hydra_config.mode is RunMode.MULTIRUN
     title = point_title(hydra_config.job.num, hydra_config.overrides.task) if sweeping else None
     terminal = Terminal(title, beside_others=Invocation.launched)
     if verbosity() is Verbosity.verbose:
         logging.getLogger().addHandler(logging.StreamHandler())
-    try:
-        checked = to_config(config)
-    except ConfigError as error:  # a config that has not our callbacks, so that Hydra has made its directory
-        discard(directory, f"{hydra_config.job.name}.log")
-        print_problems(error)
-        Invocation.exit_code = error.exit_code
-        return ()
-    search = search_of(checked, directory.parent) if sweeping else None
-    if search is not None and (refusal := search.refuses(checked)):
-        return left_out(search, checked, directory, refusal)
+    search = search_of(config, directory.parent) if sweeping else None
+    if search is not None and (refusal := search.refuses(config)):
+        return left_out(search, config, directory, refusal)
     templates = kept_templates(directory) if sweeping else None
-    outcome = resumed(checked, directory) or run(checked, directory, terminal, templates)
+    outcome = resumed(config, directory) or run(config, directory, terminal, templates)
     if search is not None:
-        search.add(own_choices(hydra_config.overrides.task), checked, outcome)
-    reason = outcome.error
-    if outcome.nothing_measured and reason is not None and outcome.exit_code in (2, 130) and not sweeping:
-        discard(directory)
-        if outcome.exit_code == 130:
-            raise KeyboardInterrupt
-        print_problems(ConfigError(*problems_of(reason)))
+        search.add(own_choices(hydra_config.overrides.task), config, outcome)
+    if outcome.left_nothing and not sweeping:
+        give_back(outcome)
     else:
         terminal.finish(outcome.result, directory / RESULT_FILE)
         sweep = Path(hydra_config.sweep.dir) if sweeping else None
-        hand_in(directory, outcome.result, checked.results_url, sweep)
-        publish(checked.tracking, outcome.result, directory, directory.parent if sweeping else None)
+        hand_in(directory, outcome.result, config.results_url, sweep)
+        publish(config.tracking, outcome.result, directory, directory.parent if sweeping else None)
     Invocation.exit_code = outcome.exit_code
-    return tuple(objective(kind, outcome.result) for kind in checked.objectives)
+    return tuple(objective(kind, outcome.result) for kind in config.objectives)
+
+
+def give_back(outcome: Outcome) -> None:
+    """Leave nothing of a run that could not start or was interrupted before it had measured anything."""
+    if isinstance(outcome.error, KeyboardInterrupt):
+        raise outcome.error
+    if Invocation.claim is not None:
+        Invocation.claim.withdraw()
+    if outcome.error is not None:
+        print_problems(ConfigError(*problems_of(outcome.error)))
 
 
 def search_of(config: RunConfig, directory: Path) -> Search | None:
@@ -168,20 +200,41 @@ def problems_of(error: BaseException) -> list[str]:
     return [" ".join(str(error).split())]
 
 
-def discard(directory: Path, log: str = LOG_FILE) -> None:
-    """Remove what Hydra wrote before it was known that the run cannot start; keep anything else."""
-    shutil.rmtree(directory / ".hydra", ignore_errors=True)
-    for file in (RESULT_FILE, log):
-        (directory / file).unlink(missing_ok=True)
-    for place in (directory, directory.parent):
+def discard(directory: Path, hydra_config: HydraConf) -> None:
+    """Remove what Hydra wrote for a config that cannot be read, and its directory where Hydra named that."""
+    remove(directory / HYDRA_DIRECTORY)
+    remove(directory / f"{hydra_config.job.name}.log")
+    named = any(str(item).startswith("hydra.run.dir=") for item in hydra_config.overrides.hydra)
+    for place in () if named else (directory, directory.parent):
         with contextlib.suppress(OSError):
             place.rmdir()
 
 
-def discard_unused(directory: Path | None) -> None:
-    """Remove what Hydra wrote for a run that was interrupted before it began."""
-    if directory is not None and not (directory / RESULT_FILE).exists():
-        discard(directory)
+def interrupted(error: KeyboardInterrupt) -> int:
+    """What is left and said when Ctrl-C or SIGTERM ended everything; the exit code."""
+    said = f"optbench: {str(error) or 'interrupted'}"
+    if (claim := Invocation.claim) is None:
+        sys.stderr.write(f"{said}\n")
+    elif Invocation.sweeping:
+        sys.stderr.write(f"{said}; to go on where it ended: {resuming(sys.argv, claim.directory)}\n")
+    else:
+        found = result_so_far(claim.directory)
+        if found is not None and found.variants:
+            sys.stderr.write(f"{said}; what was measured lies in {claim.directory}\n")
+        else:
+            failure = None if found is None else found.failure
+            stage = "configuration" if failure is None else failure.stage
+            claim.withdraw()
+            sys.stderr.write(f"{said} in its stage '{stage}'; nothing was measured yet, so nothing is left\n")
+    return exit_code_of(error)
+
+
+def result_so_far(directory: Path) -> RunResult | None:
+    """What a run has written until now."""
+    try:
+        return read_result(directory)
+    except ResultError:
+        return None
 
 
 def launch(arguments: list[str], planning: bool = False) -> int:
@@ -193,23 +246,37 @@ def launch(arguments: list[str], planning: bool = False) -> int:
     application = hydra.main(
         config_path=str(conf_dir()), config_name=CONFIG_NAME, execution_whitelist=("optbench.*",)
     )(task)
-    with full_errors() as wants_traceback:
+    with full_errors() as wants_traceback, terminable(Invocation.end_now), released():
         try:
             start(application, arguments)
-        except KeyboardInterrupt:
-            if not Invocation.sweeping:
-                discard_unused(Invocation.directory)
-            sys.stderr.write("optbench: interrupted\n")
-            return 130
+        except KeyboardInterrupt as error:
+            with arguments_of(arguments):
+                return interrupted(error)
         except SystemExit as error:
+            if Invocation.claim is not None:
+                Invocation.claim.withdraw()
             return error.code if isinstance(error.code, int) else 2
+        except BrokenPipeError:
+            raise
         except Exception as error:
             if wants_traceback or not (Invocation.sweeping or isinstance(error, FORESEEN)):
                 raise
             if Invocation.sweeping:
                 return ended_early(error)
+            if Invocation.claim is not None:
+                Invocation.claim.withdraw()
             return refuse(arguments, error)
     return Invocation.exit_code
+
+
+@contextlib.contextmanager
+def released() -> Iterator[None]:
+    """Let go of the run's directory in the end."""
+    try:
+        yield
+    finally:
+        if Invocation.claim is not None:
+            Invocation.claim.release()
 
 
 def start(application: Callable[[], object], arguments: list[str]) -> None:
@@ -272,7 +339,7 @@ def ended_early(error: Exception) -> int:
         f"optbench: the sweep ended before its last point: {told}; when that is mended, run it again with "
         f"resume={Invocation.directory}: what it has measured is taken over\n"
     )
-    return 130 if Invocation.exit_code == 130 else 3
+    return exit_code_of(Invocation.interruption()) if Invocation.interrupted else 3
 
 
 @contextlib.contextmanager

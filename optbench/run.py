@@ -12,7 +12,7 @@ from typing import Protocol
 
 from optbench.components import Artifact, check
 from optbench.config import RunConfig, Scenario
-from optbench.errors import OptbenchError, TimedOut, WorkerError
+from optbench.errors import ConfigError, OptbenchError, TimedOut, WorkerError
 from optbench.judgement.verdict import judge
 from optbench.measure.procedure import Progress
 from optbench.processes import host
@@ -20,6 +20,7 @@ from optbench.processes.child import Child, no_child_left
 from optbench.processes.crew import Crew, Templates
 from optbench.processes.deadline import Deadline, OutOfTime
 from optbench.processes.examples import Opened
+from optbench.processes.termination import exit_code_of
 from optbench.records import RunResult
 from optbench.stages import serving
 from optbench.stages.answering import Answering
@@ -33,6 +34,9 @@ VERDICT_CODES = {"NOT ASKED": 0, "SHIP": 0, "DO NOT SHIP": 1, "INCONCLUSIVE": 4}
 
 class Display(Protocol):
     """Where a run says what it is doing."""
+
+    def begin(self, config: RunConfig, directory: Path) -> None:
+        """Say what runs, and where its result will lie."""
 
     def stage(self, title: str) -> contextlib.AbstractContextManager[None]:
         """Show a stage while it lasts."""
@@ -55,7 +59,14 @@ class Outcome:
         if self.error is None:
             verdict = self.result.verdict
             return VERDICT_CODES[verdict.decision] if verdict is not None else 0
-        return self.error.exit_code if isinstance(self.error, OptbenchError) else 130
+        return exit_code_of(self.error)
+
+    @property
+    def left_nothing(self) -> bool:
+        """Whether there is nothing to keep, nor a failure to look into: bad input, or an early interrupt."""
+        if self.error is None or not self.nothing_measured:
+            return False
+        return isinstance(self.error, KeyboardInterrupt) or self.exit_code == ConfigError.exit_code
 
     @property
     def nothing_measured(self) -> bool:
@@ -80,6 +91,7 @@ def run(
     error: BaseException | None = None
     try:
         check(config)
+        display.begin(config, directory)
         with deadline, no_child_left(), contextlib.ExitStack() as stack:
             preparing = Preparing(config, draft, stack, templates)
             Stages(config, draft, display, preparing, deadline).all()
@@ -189,7 +201,7 @@ class Stages:
     @contextlib.contextmanager
     def stage(self, title: str, name: str) -> Iterator[None]:
         """Show a stage, note its seconds, and save what it found."""
-        self.draft.stage = name
+        self.draft.begin(name)
         self.deadline.check()
         begun = time.perf_counter()
         with self.display.stage(title):

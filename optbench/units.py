@@ -43,7 +43,7 @@ def format_share(value: float | None, digits: int = 1) -> str:
 
 def format_points(value: float | None) -> str:
     """A difference of shares in percentage points, signed: -0.004 -> '-0.40 pt'."""
-    return MISSING_TEXT if value is None else f"{100 * value:+.2f} pt"
+    return MISSING_TEXT if value is None else f"{100 * value + 0.0:+.2f} pt"  # minus zero is zero
 
 
 def format_difference(value: float, is_share: bool) -> str:

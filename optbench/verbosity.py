@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from enum import Enum
+from typing import IO
 
 VARIABLE = "OPTBENCH_VERBOSITY"
 
 
 class Verbosity(Enum):
-    """-q: the answer and the path of the result. -v: also what the libraries log."""
+    """-q: the answer, gates that do not pass, and the path of the result. -v: also what the libraries log."""
 
     quiet = "quiet"
     normal = "normal"
@@ -24,3 +26,11 @@ def set_verbosity(verbosity: Verbosity) -> None:
 def verbosity() -> Verbosity:
     """The current setting."""
     return Verbosity(os.environ.get(VARIABLE, Verbosity.normal.value))
+
+
+def mute(stream: IO[str]) -> None:
+    """Let what is still written to a stream vanish, as nobody reads it any more."""
+    with contextlib.suppress(OSError, ValueError):  # no file of the system, or closed
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas of result.json and results.json into docs/, from the record types.
+"""Writes the JSON Schemas of result.json, results.json and the lists into docs/, from the record types.
 
 `python scripts/build_schema.py --check` only tells whether the files are up to date (exit 1 if not).
 """
@@ -11,11 +11,15 @@ import msgspec
 from generated import ROOT, write_or_check
 
 from optbench.records import AGGREGATE_VERSION, SCHEMA_VERSION, Aggregate, RunResult
+from optbench.records.cache import CACHE_VERSION, CacheListing
+from optbench.records.history import HISTORY_VERSION, History
 
 DOCS = ROOT / "docs"
 SCHEMAS: dict[str, tuple[type[msgspec.Struct], str]] = {
     "result.schema.json": (RunResult, f"optbench result, schema version {SCHEMA_VERSION}"),
     "results.schema.json": (Aggregate, f"optbench aggregate, schema version {AGGREGATE_VERSION}"),
+    "cache-list.schema.json": (CacheListing, f"optbench cache list, schema version {CACHE_VERSION}"),
+    "history.schema.json": (History, f"optbench history, schema version {HISTORY_VERSION}"),
 }
 
 

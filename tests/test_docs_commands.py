@@ -71,7 +71,8 @@ def place(tmp_path_factory):
     root = tmp_path_factory.mktemp("place")
     for path in documented.documents():
         for language, _, lines in documented.blocks(path):
-            name = re.match(r"# ([\w/.-]+\.ya?ml)\s*$", lines[0]) if lines else None
+            named = (re.match(r"# ([\w/.-]+\.ya?ml)\s*$", line) for line in lines[:2])
+            name = next(filter(None, named), None)
             if language == "yaml" and name:
                 (root / name[1]).parent.mkdir(parents=True, exist_ok=True)
                 (root / name[1]).write_text("\n".join(lines) + "\n")

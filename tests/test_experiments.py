@@ -97,6 +97,22 @@ def test_every_experiment_is_on_the_help_page(capfd):
         assert f"    {file.stem:<24}{meaning(file)}\n" in page
 
 
+def test_experiments_of_ones_own_stand_on_the_help_page_with_their_folder(tmp_path, monkeypatch, capfd):
+    place = tmp_path / "mine" / "experiment"
+    place.mkdir(parents=True)
+    (place / "ourgate.yaml").write_text("# @package _global_\n# Our gate.   optbench +experiment=ourgate\n")
+    (place / "noise_floor.yaml").write_text("# Ours too.\n")
+    (place / "odd.yaml").write_bytes(b"# \xff\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["--config-dir", "mine", "--help"]) == 0
+    page = capfd.readouterr().out
+    assert f"    {'ourgate':<24}Our gate. ({tmp_path / 'mine'})\n" in page
+    assert f"    {'odd':<24}({tmp_path / 'mine'})\n" in page
+    assert page.count("    noise_floor ") == 1
+    assert main(["--help"]) == 0
+    assert "ourgate" not in capfd.readouterr().out
+
+
 @pytest.mark.parametrize("file", NEEDS_A_MODEL, ids=lambda file: file.stem)
 def test_an_experiment_without_a_model_names_all_that_is_missing(file, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)

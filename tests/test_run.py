@@ -296,6 +296,33 @@ def test_an_interrupted_run_stops_at_once_and_keeps_what_it_has(long_run, place)
 
 
 @pytest.mark.slow
+def test_a_terminated_run_ends_at_once_with_what_it_has_and_its_page(place, fake):
+    """`timeout` sends SIGTERM to the run, then to its whole group, the run once more among it."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    patient = ["measure.replicates=20", "measure.max_replicates=20", "measure.replicate_seconds=3"]
+    command = [sys.executable, "-m", "optbench", *fake, *patient]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
+    try:
+        wait_for(lambda: (place / "out" / "samples.parquet").exists() or timing_worker(process), process)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(30) == 143
+    finally:
+        process.kill()
+    result = read_result(place / "out")
+    assert (result.failure.message, result.failure.stage) == ("terminated (SIGTERM)", "timing")
+    assert result.finished_at is not None
+    assert (place / "out" / "report.html").is_file()
+    assert not (place / "out" / ".running").exists()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+    assert "optbench: failed: terminated (SIGTERM)" in process.stderr.read()
+
+
+@pytest.mark.slow
 def test_a_killed_coordinator_leaves_no_process_behind(long_run, place):
     result_file = place / "out" / "result.json"
     wait_for(lambda: result_file.exists() and read_result(result_file).quality, long_run)

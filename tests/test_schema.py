@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from optbench import records
+from optbench.cli import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,9 +53,13 @@ def test_a_damaged_result_does_not_fit(schema, written):
         jsonschema.validate(written, schema)
 
 
-def test_every_record_is_documented(schema):
-    described = {name for name, part in schema["$defs"].items() if part.get("description")}
-    assert described == set(schema["$defs"])
+FILES = sorted((ROOT / "docs").glob("*.schema.json"))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_every_record_is_documented(file):
+    parts = json.loads(file.read_text())["$defs"]
+    assert {name for name, part in parts.items() if part.get("description")} == set(parts)
 
 
 def test_names_of_numbers_end_in_their_unit_or_are_plain_counts():
@@ -66,3 +71,13 @@ def test_names_of_numbers_end_in_their_unit_or_are_plain_counts():
     }
     scaled = [name for name in fields if name.endswith(("_ms", "_mb", "_us", "_percent", "_mib"))]
     assert scaled == []
+
+
+def test_lists_for_programs_fit_their_schemas(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OPTBENCH_CACHE_DIR", str(tmp_path))
+    for words in (["history"], ["cache", "list"]):
+        assert main([*words, "--format", "json"]) == 0
+        shown = json.loads(capsys.readouterr().out)
+        schema = json.loads((ROOT / "docs" / f"{'-'.join(words)}.schema.json").read_text())
+        jsonschema.validate(shown, schema)
+        assert set(shown) == set(schema["$defs"][schema["$ref"].rpartition("/")[2]]["properties"])

@@ -15,14 +15,7 @@ from typing import TYPE_CHECKING
 
 from optbench.api.choices import Choice, axis_values, chosen, chosen_each, plan_of, raise_problems
 from optbench.api.overrides import Overrides, as_overrides
-from optbench.api.places import (
-    keep_overrides,
-    logged,
-    make_directory,
-    new_directory,
-    require_writable,
-    run_name,
-)
+from optbench.api.places import claimed, keep_overrides, logged, new_directory, run_name
 from optbench.api.views import Compared, Results, Run, viewed
 from optbench.config import RunConfig
 from optbench.errors import ConfigError, OptbenchError, ResultError
@@ -68,13 +61,15 @@ def run(
     choice = Choice(config, None) if isinstance(config, RunConfig) else chosen(config, config_dir)
     name = run_name(choice.checked())
     place = Path(directory) if directory is not None else new_directory(name)
-    require_writable(place)
-    forget = make_directory(place)
-    outcome = carry_out(choice, place, None if quiet else "")
-    error = outcome.error
-    if outcome.nothing_measured and isinstance(error, OptbenchError) and error.exit_code == BAD_INPUT:
-        forget()
-        raise error
+    claim = claimed(place)
+    try:
+        outcome = carry_out(choice, place, None if quiet else "")
+        error = outcome.error
+        if outcome.nothing_measured and isinstance(error, OptbenchError) and error.exit_code == BAD_INPUT:
+            claim.withdraw()
+            raise error
+    finally:
+        claim.release()
     if isinstance(error, KeyboardInterrupt):
         raise error
     return viewed(Run, outcome.result, directory=str(place))
@@ -100,11 +95,13 @@ def sweep(
     points = chosen_each([[*combination, *fixed] for combination in combinations], config_dir)
     raise_problems(points)
     place = Path(directory) if directory is not None else new_directory("sweep")
-    require_writable(place)
-    place.mkdir(parents=True, exist_ok=True)
-    write_atomically(place / PLAN_FILE, to_json(SweepPlan(plan_of(values, fixed))))
-    walk_points(points, place, quiet)
-    return swept(place)
+    claim = claimed(place)
+    try:
+        write_atomically(place / PLAN_FILE, to_json(SweepPlan(plan_of(values, fixed))))
+        walk_points(points, place, quiet)
+        return swept(place)
+    finally:
+        claim.release()
 
 
 def load_run(path: Location) -> Run:
@@ -148,9 +145,12 @@ def walk_points(points: Sequence[Choice], place: Path, quiet: bool) -> None:
     try:
         for number, point in enumerate(points):
             own = place / str(number)
-            own.mkdir(exist_ok=True)
             title = None if quiet else f"point {number}: {' '.join(point.overrides or [])}"
-            outcome = carry_out(point, own, title, templates)
+            claim = claimed(own)
+            try:
+                outcome = carry_out(point, own, title, templates)
+            finally:
+                claim.release()
             if isinstance(outcome.error, KeyboardInterrupt):
                 raise outcome.error
     finally:
@@ -193,6 +193,9 @@ def carry_out(choice: Choice, place: Path, title: str | None, templates: Templat
 
 class Silent:
     """A display that shows nothing."""
+
+    def begin(self, config: RunConfig, directory: Path) -> None:
+        """Nothing."""
 
     @contextlib.contextmanager
     def stage(self, title: str) -> Iterator[None]:

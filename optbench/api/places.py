@@ -1,15 +1,15 @@
-"""Directories of runs that Python code starts: named, made, and taken back where a run could not start."""
+"""Directories of runs that Python code starts: named, claimed, and filled as the command line does."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from optbench import components
+from optbench.claims import Claim
 from optbench.config import RunConfig
 from optbench.errors import ConfigError
 from optbench.hydra_app.hooks import directory_problems
@@ -57,23 +57,8 @@ def new_directory(name: str) -> Path:
     return Path("outputs") / f"{now:%Y-%m-%d}" / f"{now:%H-%M-%S-%f}_{name}"
 
 
-def require_writable(place: Path) -> None:
-    """Raise ConfigError if results cannot be written there."""
+def claimed(place: Path) -> Claim:
+    """The directory of a run or sweep, made and ours alone. Raises ConfigError where that cannot be."""
     if problems := directory_problems(place, "directory"):
         raise ConfigError(*problems)
-
-
-def make_directory(place: Path) -> Callable[[], None]:
-    """Make a run's directory; returns what removes again all that was made for it, and nothing else."""
-    made = [one for one in (place, *place.parents) if not one.exists()]
-    place.mkdir(parents=True, exist_ok=True)
-    before = set(place.iterdir())
-
-    def forget() -> None:
-        for item in set(place.iterdir()) - before:
-            shutil.rmtree(item) if item.is_dir() else item.unlink()
-        for directory in made:
-            with contextlib.suppress(OSError):
-                directory.rmdir()
-
-    return forget
+    return Claim.take(place, "directory")

@@ -38,10 +38,15 @@ class Answered:
 
 @dataclass(frozen=True)
 class AnswerStore:
-    """Outputs by what they follow from; `environment` is the machine and the versions of all libraries."""
+    """Outputs by what they follow from; `environment` is the machine and the versions of all libraries.
+
+    model, rows: the checkpoint and how many rows it answers, for those who look into the cache.
+    """
 
     root: Path
     environment: Mapping[str, Any]
+    model: str = ""
+    rows: int | None = None
 
     def answer(
         self, assignment: Assignment, plan: Evaluation, parts: int, compute: Callable[[], Computed]
@@ -65,7 +70,8 @@ class AnswerStore:
         with contextlib.suppress(OSError), entries.exclusive(entry), entries.staging(entry) as place:
             for part in range(parts):
                 shutil.copyfile(plan.output(part), place / file_of(part))
-            entries.write_manifest(place, material, {"cautions": cautions}, seconds)
+            details = {"cautions": cautions, "rows": self.rows}
+            entries.write_manifest(place, material, details, seconds, self.model)
             entries.put(place, entry)
         return Answered(seconds, cautions, before=False)
 

@@ -16,6 +16,8 @@ from optbench.errors import ConfigError, DataError
 from optbench.hub import hub_name
 from optbench.locations import MANIFEST
 
+ANSWERS = "answers"
+"""The step of entries that hold what a variant answered."""
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -25,7 +27,7 @@ class Listed:
 
     key: str
     step: str
-    model: str
+    model: str | None
     recipe: str
     size_bytes: int
     made_at: float | None
@@ -68,9 +70,10 @@ def describe(entry: Path) -> Listed:
         manifest = entries.read_manifest(entry)
         used_at = (entry / MANIFEST).stat().st_mtime
     except (Damaged, OSError):
-        return Listed(entry.name, step, "?", "damaged", size_bytes(entry), None, None)
-    model = hub_name(manifest.model) or Path(manifest.model).name or "?"
-    recipe = recipe_words(manifest.made_from)
+        return Listed(entry.name, step, None, "damaged", size_bytes(entry), None, None)
+    model = hub_name(manifest.model) or Path(manifest.model).name or None
+    words = answers_words if step == ANSWERS else recipe_words
+    recipe = words({**manifest.made_from, "evaluated_rows": manifest.details.get("rows")})
     return Listed(entry.name, step, model, recipe, size_bytes(entry), manifest.made_at or None, used_at)
 
 
@@ -87,6 +90,23 @@ def recipe_words(made_from: dict[str, Any]) -> str:
             shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             words.append(shown if key in ("task", "approach") else f"{key} {shown}")
     return ", ".join(words) or "as it comes"
+
+
+def answers_words(made_from: dict[str, Any]) -> str:
+    """What answered what: 'answers to 1,000 rows, text-classification, onnxruntime, graph default'."""
+    rows = made_from.get("evaluated_rows")
+    told = f"answers to {rows:,} rows" if isinstance(rows, int) else "answers"
+    parts = [name_in(made_from.get(key)) for key in ("task", "backend", "quantization")]
+    words = [told, *(part for part in parts if part not in (None, "none"))]
+    if made_from.get("graph") not in (None, "default"):
+        words.append(f"graph {made_from['graph']}")
+    return ", ".join(map(str, words))
+
+
+def name_in(component: Any) -> str | None:
+    """The name of a component that was written down with its fields."""
+    name = component.get("name") if isinstance(component, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def size_bytes(path: Path) -> int:

@@ -21,6 +21,7 @@ from typing import Any
 from optbench import extensions
 from optbench.artifacts import entries
 from optbench.artifacts.entries import Damaged, Manifest
+from optbench.artifacts.exported import exported_as
 from optbench.checkpoint import combined_hash, companions, hash_files, weight_files
 from optbench.components import Artifact, Graph, ModelSpec, Quantization
 from optbench.errors import FULL, DataError, OptbenchError
@@ -69,7 +70,8 @@ class ArtifactStore:
             if files_of(directory, format) and all(
                 file.is_file() for file in hashed_files(directory, format)
             ):
-                return replace(taken(directory.absolute(), format), details={"given": True})
+                found = taken(directory.absolute(), format)
+                return replace(found, details={"given": True, **exported_as(found)})
         wanted = " or ".join(HOLDS[format] for format in formats)
         raise DataError(
             f"artifact={directory} must be a directory that holds {wanted}; check the path, and "

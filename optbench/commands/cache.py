@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,16 +23,71 @@ app = typer.Typer(
 DAY_SECONDS = 86_400
 
 
+class ListFormat(Enum):
+    """How a list is printed."""
+
+    table = "table"
+    json = "json"
+
+
 @app.command("list")
-def list_entries() -> None:
+def list_entries(
+    format_: Annotated[ListFormat, typer.Option("--format", help="What is printed.")] = ListFormat.table,
+) -> None:
     """Each entry: what it was made from, its size and age, and when it was last used."""
+    from optbench.artifacts import cache
+
+    found = cache.listing(cache_directory())
+    if format_ is ListFormat.json:
+        sys.stdout.write(as_json(found))
+    else:
+        show(found)
+
+
+def as_json(found: list[Listed]) -> str:
+    """The entries as a record."""
+    from optbench import __version__
+    from optbench.records import to_json
+    from optbench.records.cache import CacheEntry, CacheListing
+
+    listing = CacheListing(
+        optbench_version=__version__,
+        directory=str(cache_directory()),
+        size_bytes=sum(item.size_bytes for item in found),
+        entries=[
+            CacheEntry(
+                key=item.key,
+                step=item.step,
+                model=item.model,
+                made_as=item.recipe,
+                size_bytes=item.size_bytes,
+                made_at=moment(item.made_at),
+                used_at=moment(item.used_at),
+            )
+            for item in found
+        ],
+    )
+    return to_json(listing).decode()
+
+
+def moment(seconds: float | None) -> str | None:
+    """Seconds since 1970 as a time in UTC; null where no calendar has them."""
+    from datetime import datetime, timezone
+
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def show(found: list[Listed]) -> None:
+    """The entries as a table, and their number and size."""
     from rich.table import Table
     from rich.text import Text
 
-    from optbench.artifacts import cache
     from optbench.reports.console import console, say
 
-    out, found = console(sys.stdout), cache.listing(cache_directory())
+    out = console(sys.stdout)
     if found:
         if not out.is_terminal:
             out.width = 160
@@ -42,7 +98,7 @@ def list_entries() -> None:
             table.add_column(name, justify="right", no_wrap=True)
         for item in found:
             times = (ago(item.made_at), ago(item.used_at))
-            cells = (item.key, item.model, item.recipe, format_bytes(item.size_bytes), *times)
+            cells = (item.key, item.model or "?", item.recipe, format_bytes(item.size_bytes), *times)
             table.add_row(*map(Text, cells))
         out.print(table)
     total = format_bytes(sum(item.size_bytes for item in found))

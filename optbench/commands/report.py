@@ -41,8 +41,9 @@ def report(
 
 def make(directory: Path, output: Path | None, format_: ReportFormat, plots: Path | None, png: bool) -> None:
     """Make the report of a directory and write or print it. Raises ResultError."""
-    from optbench.delivery.report import REPORT_FILE, page_of, plots_line, text_of
-    from optbench.reports.console import console, say
+    from optbench.delivery.report import page_of, plots_line, text_of
+    from optbench.locations import REPORT_FILE
+    from optbench.reports.console import console, emit, say
 
     page = page_of(directory, output)
     if plots is not None:
@@ -57,7 +58,7 @@ def make(directory: Path, output: Path | None, format_: ReportFormat, plots: Pat
         say(console(sys.stderr), f"Written: {file}")
     elif output is None:
         if format_ is ReportFormat.markdown:
-            sys.stdout.write(page.markdown())
+            emit(page.markdown())
         else:
             page.show(console(sys.stdout))
     else:

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from optbench.commands import cache, export, report
+from optbench.commands.cache import ListFormat
 
 
 class TableFormat(Enum):
@@ -66,9 +67,13 @@ def aggregate(
     ] = None,
     format_: Annotated[TableFormat, typer.Option("--format", help="What is printed.")] = TableFormat.table,
 ) -> None:
-    """All points below DIR as one table, and as results.json, .csv, .parquet and run_body.json."""
+    """All points below DIR as one table, and as results.json, .csv, .parquet and run_body.json.
+
+    It reports: points that failed, are damaged or never started are rows with their reason, and the exit code
+    is 0 all the same. Whether a sweep went well is what the exit code of the sweep itself tells.
+    """
     from optbench.records import to_json
-    from optbench.reports.console import console, say
+    from optbench.reports.console import console, emit, say
     from optbench.reports.points import show, to_markdown, written_line
     from optbench.results.aggregate import aggregate as aggregate_results
     from optbench.results.remote import fetched, renamed
@@ -77,9 +82,9 @@ def aggregate(
     with fetched(directories) as places:
         found = renamed(aggregate_results([place.path for place in places]), places)
     if format_ is TableFormat.json:
-        sys.stdout.write(to_json(found).decode())
+        emit(to_json(found).decode())
     elif format_ is TableFormat.markdown:
-        sys.stdout.write(to_markdown(found))
+        emit(to_markdown(found))
     else:
         show(found, console(sys.stdout))
     only = places[0] if len(places) == 1 and not places[0].is_copy else None
@@ -105,16 +110,22 @@ def compare(
         bool, typer.Option("--allow-different", help="Compare unlike environments all the same.")
     ] = False,
 ) -> None:
-    """Is B faster or slower than A, point by point? Exit 1 if a condition fails, 4 if one is undecided."""
+    """Is B faster or slower than A, and are its answers as good, point by point?
+
+    Exit code 1 if a condition fails, 4 if one is undecided, 3 if a point of B failed. A single run whose
+    result.json is damaged is bad input, 2; a damaged point of a sweep is one that failed. Speeds are tested
+    with measure.replicates=10 in both; answers to the same rows are paired while both runs keep their
+    predictions.parquet.
+    """
     from optbench.records import to_json
     from optbench.reports.comparison import as_text, show, to_junit
     from optbench.reports.console import console
     from optbench.results.compare import compare as compare_results
     from optbench.results.conditions import parse
-    from optbench.results.remote import fetched
+    from optbench.results.remote import fetched, for_comparison
 
     conditions = [parse(text) for text in fail_if or []]
-    with fetched([a, b]) as (before, now):
+    with fetched([a, b], for_comparison) as (before, now):
         names = (before.named, now.named)
         found = compare_results(before.path, now.path, conditions, allow_different, names)
     if format_ is ComparisonFormat.table or output is not None:
@@ -129,9 +140,10 @@ def deliver(content: bytes, output: Path | None) -> None:
     """Bytes into a file, atomically, or onto stdout. Raises ResultError if the file cannot be written."""
     from optbench.errors import ResultError
     from optbench.records import write_atomically
+    from optbench.reports.console import emit
 
     if output is None:
-        sys.stdout.write(content.decode())
+        emit(content.decode())
         return
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -148,8 +160,12 @@ def history(
     ] = None,
     since: Annotated[str | None, typer.Option(help="Only runs from this date on.")] = None,
     model: Annotated[str | None, typer.Option(help="Only models with this in their path.")] = None,
+    format_: Annotated[ListFormat, typer.Option("--format", help="What is printed.")] = ListFormat.table,
 ) -> None:
     """Every configuration ever added: its last run, and its change against the median of earlier ones."""
+    from optbench import __version__
+    from optbench.records import to_json
+    from optbench.records.history import History
     from optbench.reports.console import console, say
     from optbench.reports.history import show
     from optbench.results import history as kept
@@ -165,5 +181,11 @@ def history(
         with fetched(places) as found:
             new, known = kept.add([place.path for place in found], file, lambda path: named(found, path))
         say(console(sys.stderr), f"history: {new:,} added, {known:,} known already ({file})")
-    if not only_add:
-        show(kept.trends(file, since, model), console(sys.stdout))
+    if only_add:
+        return
+    listed = kept.trends(file, since, model)
+    if format_ is ListFormat.json:
+        record = History(optbench_version=__version__, file=str(file), trends=listed)
+        sys.stdout.write(to_json(record).decode())
+    else:
+        show(listed, console(sys.stdout))

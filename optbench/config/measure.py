@@ -105,7 +105,8 @@ class MeasureConfig(Component):
     replicate_seconds, block_seconds: length of a replicate, and of a block of calls of one variant.
     start: how workers come to be. wait_policy: how a runtime's threads wait for work.
     priority: raised lets workers go before all other work, so that neighbours disturb less; it needs root
-    or CAP_SYS_NICE and is left out without. normal leaves it alone.
+    or CAP_SYS_NICE and is left out without, and where optbench was started with a positive niceness
+    (`nice optbench ...`). normal leaves it alone.
     timeout_seconds: a worker that does not answer for so long is ended.
     cold_start: start each variant once in a fresh interpreter and report its load time and memory.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -88,6 +89,19 @@ class Variant(Component):
     graph: Graph = MISSING
     artifact: str | None = None
     threads: int | None = None
+
+    def title(self, made_as: str | None = None) -> str:
+        """Runtime and quantization in a few words; of given files the name of their directory.
+
+        made_as: the quantization that given files are known to have; null where nothing is known.
+        """
+        if self.artifact is None:
+            return " ".join(filter(None, (self.backend.label(), self.quantization.label())))
+        name = Path(os.path.normpath(Path(self.artifact).expanduser().absolute())).name
+        if made_as is None:
+            return f"{self.backend.label()}, artifact {name}"
+        known = [] if made_as == "none" else [made_as]
+        return " ".join([self.backend.label(), *known, f"(artifact {name})"])
 
     def problems(self) -> list[str]:
         """Thread count, and preparation steps that an existing artifact rules out."""

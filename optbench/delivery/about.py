@@ -79,6 +79,12 @@ def apply_at_load(result: RunResult, variant: str) -> dict[str, Any] | None:
     }
 
 
+def quantization_of(found: VariantResult) -> str:
+    """How the files are quantized; of files that were given, what they are known to be, or nothing."""
+    details = {} if found.artifact is None else found.artifact.details
+    return str(details.get("quantization", "")) if details.get("given") else found.quantization
+
+
 def handed_over(about: About, manifest: Manifest, files: dict[str, str]) -> HandedOver:
     """The record that lies beside the copy."""
     artifact = about.found.artifact
@@ -117,7 +123,7 @@ def measured(about: About) -> dict[str, Any]:
         "variants": {
             name: {
                 "backend": one.backend,
-                "quantization": one.quantization,
+                "quantization": quantization_of(one),
                 "graph": one.graph,
                 "threads": one.threads,
                 "runtime": one.runtime,

@@ -30,6 +30,13 @@ def reproduce(command: Sequence[str], overrides: Sequence[str] | None) -> str:
     return " ".join(["optbench", *(shlex.quote(one_line(argument, 2000)) for argument in arguments)])
 
 
+def resuming(command: Sequence[str], sweep: Path) -> str:
+    """The command line that goes on with a sweep: in a new directory, with what the old one has finished."""
+    own = [word for word in command[1:] if not word.startswith(("hydra.sweep.dir=", "resume="))]
+    given = [*own, f"resume={sweep}"]
+    return " ".join(["optbench", *(shlex.quote(one_line(word, 2000)) for word in given)])
+
+
 def overrides_of(run: Path) -> list[str] | None:
     """The overrides of one run or point as Hydra kept them; null where it did not."""
     import yaml

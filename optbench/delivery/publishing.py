@@ -22,6 +22,7 @@ from optbench.errors import OptbenchError, ResultError
 from optbench.locations import LOG_FILE
 from optbench.processes.child import start
 from optbench.records import RESULT_FILE, RunResult, TrackedRun, read_result, replace, write_result
+from optbench.stages.draft import INTERRUPTED
 from optbench.tracking.tracker import Group, Tracker, Tracking, without_passwords
 from optbench.verbosity import Verbosity, verbosity
 
@@ -62,7 +63,7 @@ def publish(tracking: Tracking, result: RunResult, directory: Path, sweep: Path 
 
 def is_interrupted(result: RunResult) -> bool:
     """Whether somebody wants to get out rather than to wait for a tracker."""
-    return result.failure is not None and result.failure.kind == "interrupted"
+    return result.failure is not None and result.failure.kind == INTERRUPTED
 
 
 def left(result: RunResult, directory: Path, warning: str | None = None) -> RunResult:

@@ -15,6 +15,7 @@ import msgspec
 
 from optbench.delivery.command_line import overrides_of, reproduce
 from optbench.errors import ResultError
+from optbench.locations import REPORT_FILE
 from optbench.records import (
     DECODE_ERRORS,
     RESULT_FILE,
@@ -29,8 +30,6 @@ from optbench.results.aggregate import aggregate
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-REPORT_FILE = "report.html"
 
 
 class Page(Protocol):
@@ -126,10 +125,11 @@ class SweepDirectoryPage:
 
     def _report(self) -> Any:
         from optbench.reports.html.sweep_page import SweepReport
+        from optbench.reports.points import without_common
 
         first = first_result(self.found)
         return SweepReport(
-            aggregate=self.found,
+            aggregate=without_common(self.found),
             links=links_of(self.found, self.place),
             environment={} if first is None else first.environment,
             command="" if first is None else reproduce(first.command, None),

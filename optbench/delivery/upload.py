@@ -14,16 +14,18 @@ from optbench.errors import OptbenchError
 from optbench.processes import host
 from optbench.records import RESULT_FILE, RunResult, replace, write_result
 from optbench.results.remote import copy_in, copy_out, joined, place_of
+from optbench.stages.draft import INTERRUPTED
 
 
 def hand_in(directory: Path, result: RunResult, url: str | None, sweep: Path | None = None) -> None:
     """Leave the page of a run in its directory, and a copy of the directory below `url`, if there is one.
 
-    Not beside a timing: drawing takes a moment of CPU.
+    Not beside a timing, as drawing takes a moment of CPU; but who was told to end has no time to wait.
     """
+    is_hurried = result.failure is not None and result.failure.kind == INTERRUPTED
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OptbenchError):  # no lock: the run has said so
-            stack.enter_context(host.beside_others())
+            stack.enter_context(contextlib.nullcontext() if is_hurried else host.beside_others())
         leave_run_page(directory, result)
         if url is not None:
             deliver_run(directory, result, url, sweep)

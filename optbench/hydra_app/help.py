@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from optbench import extensions
@@ -38,9 +39,23 @@ KEYS = """\
   measure.inputs=random|dataset                                 random tokens, or the dataset's own texts
   quality.max_eval_samples=500  quality.metrics=[accuracy]      seeded sample; metrics by name or path
   quantization.per_channel=false  backend.opset=17              any field of a chosen option
-  artifact=DIR                                                  measure existing files as the candidate"""
+  artifact=DIR                                                  measure existing files as the candidate
+  gates.min_speedup=1.2  gates.max_accuracy_drop=0.01           what must hold to ship: speed and answers,
+  gates.max_p95_seconds=0.05  gates.max_size_bytes=30000000     p95 and size; exit code 1: one fails, 4: open
+  hydra.run.dir=outputs/mine                                    where a run's directory is
+  hydra.sweep.dir=outputs/grid                                  the same with -m, for all points"""
 
-CODES = "0 done · 1 a gate failed · 2 bad input · 3 a run failed · 4 inconclusive · 130 interrupted"
+CODES = " · ".join(
+    (
+        "0 done",
+        "1 a gate failed",
+        "2 bad input",
+        "3 a run failed",
+        "4 inconclusive",
+        "130 interrupted",
+        "143 terminated",
+    )
+)
 
 
 def meaning(file: Path) -> str:
@@ -62,16 +77,31 @@ def options(group: str) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def help_body() -> str:
-    """Everything below the first line of `optbench --help`."""
+def experiments(directories: Sequence[Path] = ()) -> dict[str, str]:
+    """The shipped experiments with their meaning, then those in `directories`, the user's own."""
+    found = {file.stem: meaning(file) for file in sorted((conf_dir() / "experiment").glob("*.yaml"))}
+    for place in directories:
+        for file in sorted((place / "experiment").glob("*.yaml")):
+            found.setdefault(file.stem, f"{own_meaning(file)} ({place})".lstrip())
+    return found
+
+
+def own_meaning(file: Path) -> str:
+    """The same of a file that need not be readable."""
+    try:
+        return meaning(file)
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def help_body(directories: Sequence[Path] = ()) -> str:
+    """Everything below the first line of `optbench --help`. directories: the user's own configs."""
     lines = ["Choose one option of each group (group=option):"]
     for group, purpose in GROUPS.items():
         lines.append(f"\n  {group}: {purpose}")
         lines += [f"    {name:<24}{told}" for name, told in options(group).items()]
-    experiments = sorted((conf_dir() / "experiment").glob("*.yaml"))
-    if experiments:
-        lines.append("\n  +experiment=NAME: a whole question, ready to run")
-        lines += [f"    {file.stem:<24}{meaning(file)}" for file in experiments]
+    lines.append("\n  +experiment=NAME: a whole question, ready to run")
+    lines += [f"    {name:<24}{told}" for name, told in experiments(directories).items()]
     lines += ["\nSet any value (key=value); the ones used most:", KEYS, "\nExamples:", EXAMPLES]
     lines += [
         "\nLook before you run: optbench --cfg job [key=value ...]",
@@ -79,7 +109,7 @@ def help_body() -> str:
         "Is this machine fit to measure: optbench doctor",
         "Results so far: optbench aggregate DIR, optbench compare A B, optbench history (each with --help)",
         "The measured model, to keep: optbench export RUN_DIR DEST. The cache: optbench cache list",
-        "Your own configs: optbench --config-dir DIR --config-name NAME",
+        "Your own configs: optbench --config-dir DIR --config-name NAME; experiments in DIR/experiment/",
         "Less or more on the terminal: -q, -v. Hydra's own flags: --hydra-help",
         f"Exit codes: {CODES}",
     ]

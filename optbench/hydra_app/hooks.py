@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from optbench import components
+from optbench.claims import Claim, require_unclaimed
 from optbench.config import RunConfig
 from optbench.delivery.summary import summarise
 from optbench.delivery.upload import deliver_sweep
@@ -38,8 +39,10 @@ from optbench.hydra_app.axes import (
 from optbench.hydra_app.complaints import complaint
 from optbench.hydra_app.invocation import Invocation
 from optbench.hydra_app.typed import leave, print_problems, to_config
+from optbench.processes.termination import exit_code_of
 from optbench.records import RESULT_FILE, read_result
 from optbench.results.walk import read_plan
+from optbench.verbosity import Verbosity, verbosity
 
 
 class RunHooks(Callback):
@@ -59,7 +62,7 @@ class RunHooks(Callback):
             leave(error)
         if Invocation.planning:
             show_plan([([], checked)], {}, 1)
-        Invocation.directory = Path(str(config.hydra.run.dir)).absolute()
+        claim(Path(str(config.hydra.run.dir)), "hydra.run.dir")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """A wrong option, key or type anywhere in the sweep ends it before the first point."""
@@ -78,14 +81,15 @@ class RunHooks(Callback):
         if Invocation.planning:
             axes = sweep_axes(config)
             show_plan(points, axes, point_count(config, axes))
+        claim(directory, "hydra.sweep.dir")
         keep_plan(config)
         Invocation.sweeping, Invocation.directory = True, directory
         signal.signal(signal.SIGINT, interrupt)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """After Ctrl-C in a sweep, stop here: the current point is complete."""
-        if Invocation.interrupted:
-            raise KeyboardInterrupt
+        if Invocation.sweeping and Invocation.interrupted:
+            raise Invocation.interruption()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """The sweep's exit code, from what its points wrote, and their table."""
@@ -98,9 +102,23 @@ class RunHooks(Callback):
         directory = Path(str(config.hydra.sweep.dir))
         Invocation.exit_code = sweep_exit_code(directory)
         summarise(directory)
-        finish_tracking(config, directory)
+        if not Invocation.terminated:  # a tracker may take longer than the time that is left
+            finish_tracking(config, directory)
         if (url := OmegaConf.select(config, "results_url")) is not None:
             deliver_sweep(directory, str(url))
+
+
+def claim(directory: Path, key: str) -> None:
+    """Take the directory of a run or sweep, or end the process; a word where it replaces an earlier one."""
+    try:
+        require_unclaimed(directory.absolute().parent, f"{key}={directory}")  # by a sweep around it
+        taken = Claim.take(directory, key)
+    except ConfigError as error:
+        leave(error)
+    else:
+        Invocation.claim, Invocation.directory = taken, taken.directory
+        if taken.overwrites and verbosity() is not Verbosity.quiet:
+            sys.stderr.write(f"optbench: {directory} holds an earlier result, which this run overwrites\n")
 
 
 def interrupt(number: int, frame: Any) -> None:
@@ -190,9 +208,9 @@ def show_plan(
 
 
 def sweep_exit_code(directory: Path) -> int:
-    """3 if a point failed, left no result or was planned and never began, 130 after Ctrl-C, else 0."""
+    """3 if a point failed, left no result or was planned and never began, else 0; that of an interrupt."""
     if Invocation.interrupted:
-        return 130
+        return exit_code_of(Invocation.interruption())
     codes = []
     for job in sorted(path for path in directory.iterdir() if (path / ".hydra").is_dir()):
         try:

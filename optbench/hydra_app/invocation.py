@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from optbench.processes.termination import Terminated
+
 if TYPE_CHECKING:
+    from optbench.claims import Claim
     from optbench.processes.crew import Templates
     from optbench.search.tune import Search
 
@@ -16,6 +20,8 @@ class Invocation:
 
     exit_code = 0
     interrupted = False
+    terminated = False
+    """Whether what interrupted it was SIGTERM."""
     sweeping = False
     planning = False
     """Whether to tell what would be run instead of running it."""
@@ -23,6 +29,8 @@ class Invocation:
     """Whether a launcher started this process for a point, so that others may run beside it."""
     directory: ClassVar[Path | None] = None
     """Of the run or sweep that has begun."""
+    claim: ClassVar[Claim | None] = None
+    """On that directory."""
     stop_file: ClassVar[Path | None] = None
     """Made by Ctrl-C to tell a launcher's processes that no further point is to start."""
     templates: ClassVar[Templates | None] = None
@@ -33,10 +41,23 @@ class Invocation:
     """Keys that the running sweep varies."""
 
     @classmethod
+    def end_now(cls) -> None:
+        """SIGTERM: nothing more is to begin, here or in a launcher's processes."""
+        cls.interrupted = cls.terminated = True
+        if cls.stop_file is not None:
+            with contextlib.suppress(OSError):
+                cls.stop_file.touch()
+
+    @classmethod
+    def interruption(cls) -> KeyboardInterrupt:
+        """What ends the sweep that was interrupted."""
+        return Terminated() if cls.terminated else KeyboardInterrupt()
+
+    @classmethod
     def reset(cls) -> None:
         """As before the first run."""
         cls.exit_code = 0
-        cls.interrupted = cls.sweeping = cls.planning = cls.launched = False
-        cls.templates = cls.search = cls.stop_file = cls.directory = None
+        cls.interrupted = cls.terminated = cls.sweeping = cls.planning = cls.launched = False
+        cls.templates = cls.search = cls.stop_file = cls.directory = cls.claim = None
         cls.at_end = []
         cls.axes = frozenset()

@@ -33,6 +33,7 @@ from optbench.errors import ConfigError, ResultError
 from optbench.hydra_app.invocation import Invocation
 from optbench.hydra_app.launchers import LostJobError, every_job_awaited, release
 from optbench.hydra_app.typed import leave, to_config
+from optbench.processes.termination import terminable
 from optbench.records import RunResult, read_result
 from optbench.search.objectives import WORST, objective
 from optbench.stages.draft import Draft
@@ -83,7 +84,7 @@ class RemotePoint:
             os.environ.pop(name, None)
         os.environ.update(self.thread_counts)
         Invocation.axes, Invocation.launched = self.axes, True
-        with self.where_the_user_is():
+        with self.where_the_user_is(), terminable(Invocation.end_now):
             return self.interrupted(config) if self.stop_file.exists() else self.task(config)
 
     @contextlib.contextmanager
@@ -159,7 +160,7 @@ class Guarded(Launcher):
             else:
                 self._keep(batch, block, returned)
             if Invocation.interrupted:
-                raise KeyboardInterrupt
+                raise Invocation.interruption()
         return [self._completed(number, batch.done.get(number)) for number, _ in jobs]
 
     def _keep(self, batch: Batch, block: list[Job], returned: Sequence[JobReturn]) -> None:
@@ -175,7 +176,7 @@ class Guarded(Launcher):
     def _pick_up(self, batch: Batch, block: list[Job], error: Exception) -> None:
         """Keep what a failed launch has finished, and start the rest of it again."""
         if Invocation.interrupted:
-            raise KeyboardInterrupt from error
+            raise Invocation.interruption() from error
         release()
         places = {number: self._directory(number, own) for number, own in block}
         self._fetch()

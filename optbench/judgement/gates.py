@@ -7,11 +7,14 @@ own level and nothing needs to be corrected for their number (Berger 1982, Techn
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from optbench.config import GatesConfig
 from optbench.measure.statistics import replicates_needed
+from optbench.quality.margin import beyond_margin
 from optbench.quality.paired import judge_margin, rows_needed
-from optbench.records import Decision, GateResult, Interval, Outcome, RunResult, replace
+from optbench.records import Decision, GateResult, Interval, Outcome, RunResult, Trust, replace
 
 MIN_REPLICATES = 5
 """Fewer fresh pairs of processes give no interval that holds its level."""
@@ -44,14 +47,17 @@ def gates_on_time(gates: GatesConfig, result: RunResult) -> list[GateResult]:
         judged.append(max_p95(gates.max_p95_seconds, result))
     if gates.min_requests_per_second is not None:
         judged.append(min_requests(gates.min_requests_per_second, result))
-    if gates.accept_poor or result.trust is None or result.trust.grade != "poor":
+    if gates.accept_poor or result.trust is None or not result.trust.is_disturbed:
         return judged
-    return [gate if gate.outcome == "inconclusive" else undecided(gate) for gate in judged]
+    return [undecided(gate, result.trust) for gate in judged]
 
 
-def undecided(gate: GateResult) -> GateResult:
-    """A gate whose timings nobody should rely on."""
-    needs = "a machine that is not disturbed (grade poor; gates.accept_poor=true takes it as it is)"
+def undecided(gate: GateResult, trust: Trust) -> GateResult:
+    """A gate whose timings nobody should rely on, beside what it lacks already."""
+    seen = "grade poor" if trust.grade == "poor" else "red signals"
+    needs = f"a machine that is not disturbed ({seen}; gates.accept_poor=true takes it as it is)"
+    if gate.outcome == "inconclusive" and gate.needs:
+        needs = f"{gate.needs}; and {needs}"
     return replace(gate, outcome="inconclusive", needs=needs)
 
 
@@ -79,11 +85,10 @@ def min_speedup(bound: float, result: RunResult) -> GateResult:
     if comparison is None:
         return GateResult(name, "inconclusive", bound, None, needs="a finished timing")
     estimate, thetas = comparison.speedup, comparison.replicate_log_ratios
-    if len(thetas) < MIN_REPLICATES or estimate.interval is None:
-        more = MIN_REPLICATES - len(thetas)
-        needs = f"at least {more} more replicates (a quick look gives no verdict)"
-        return GateResult(name, "inconclusive", bound, estimate.value, needs=needs)
     interval = estimate.interval
+    if len(thetas) < MIN_REPLICATES or interval is None:
+        needs = enough_replicates(len(thetas), result.config)
+        return GateResult(name, "inconclusive", bound, estimate.value, interval, needs)
     if interval.low >= bound:
         return GateResult(name, "pass", bound, estimate.value, interval)
     if interval.high < bound:
@@ -92,10 +97,26 @@ def min_speedup(bound: float, result: RunResult) -> GateResult:
     return GateResult(name, "inconclusive", bound, estimate.value, interval, needs)
 
 
+def enough_replicates(found: int, config: Mapping[str, Any]) -> str:
+    """How a run gets as many replicates as a gate on the speed-up needs, in the user's words."""
+    needs = f"at least {MIN_REPLICATES} replicates, found {found}"
+    measure = config.get("measure")
+    asked = measure.get("replicates") if isinstance(measure, Mapping) else None
+    if isinstance(asked, int) and asked >= MIN_REPLICATES:
+        return f"{needs}, as the timing ended early; measure again"
+    return (
+        f"{needs} (leave out measure=quick or measure=screen, or set "
+        f"measure.replicates={MIN_REPLICATES} measure.max_replicates={MIN_REPLICATES} or more)"
+    )
+
+
 def more_replicates(thetas: list[float], log_distance: float) -> str:
-    """How many more replicates would tell the estimate from the bound."""
+    """How many more replicates would tell the estimate from the bound, as far as the estimate says so."""
     if log_distance < 1e-3:
-        return "no number of replicates would help: the speed-up lies on the bound"
+        return (
+            "more replicates (measure.budget_seconds, measure.max_replicates), or another bound; how many "
+            "cannot be computed, as the speed-up seen lies on the bound"
+        )
     count = replicates_needed(thetas, math.expm1(log_distance))
     return f"about {max(1, count)} more replicates (measure.budget_seconds, measure.max_replicates)"
 
@@ -162,14 +183,15 @@ def of_the_drop(change: Interval) -> Interval:
 
 
 def more_rows(difference: float, margin: float, result: RunResult) -> str | None:
-    """How many rows in all would tell."""
+    """How many rows in all would tell, as far as the drop seen says so: the true one may be smaller."""
     quality = result.quality
     if quality is None or quality.broken is None or quality.fixed is None:
         return None
     discordant = (quality.broken + quality.fixed) / quality.rows
     rows = rows_needed(difference, discordant - difference**2, margin)
     if rows is None:
-        return "no number of rows would help: the drop is as large as the margin"
+        where = beyond_margin(-difference, margin)
+        return f"more rows, or another margin; how many cannot be computed, as the drop seen lies {where}"
     return f"about {max(1, rows - quality.rows):,} more rows ({rows:,} in all)"
 
 

@@ -25,8 +25,9 @@ def judge(result: RunResult, gates: GatesConfig, max_failed_share: float = 1.0) 
     parts = [part for part in (speed(result), load(result), size(result), quality(result)) if part]
     sentence = "; ".join(parts)
     sentence = sentence[:1].upper() + sentence[1:] + "."
-    if result.trust is not None and result.trust.grade == "poor":
-        sentence += " But the machine was disturbed (grade poor): measure again before you rely on it."
+    if result.trust is not None and result.trust.is_disturbed:
+        grade = " (grade poor)" if result.trust.grade == "poor" else ""
+        sentence += f" But the machine was disturbed{grade}: measure again before you rely on it."
     if decision != "NOT ASKED":
         sentence = f"{decision}: {sentence}"
     return Verdict(decision, judged, sentence)
@@ -120,11 +121,12 @@ def quality(result: RunResult) -> str:
     if result.quality is None:
         return ""
     known = [metric for metric in result.quality.metrics if metric.difference is not None]
-    parts = [f"{known[0].name} changes by {change(known[0])}{at_margin(known[0])}"] if known else []
+    margin = at_margin(known[0]) if known else ""
+    parts = [f"{known[0].name} changes by {change(known[0])}{margin}"] if known else []
     agreement = result.quality.agreement
     if agreement is not None:
         parts.append(f"{format_share(agreement.value)} of the answers stay the same")
-    return " and ".join(parts)
+    return ("; " if margin else " and ").join(parts)
 
 
 def at_margin(metric: MetricResult) -> str:
@@ -132,8 +134,10 @@ def at_margin(metric: MetricResult) -> str:
     found = metric.non_inferiority
     if found is None:
         return ""
-    words = {"cannot tell": "which cannot tell whether it is worse"}.get(found.outcome, found.outcome)
-    return f", {words} at a margin of {format_points(found.margin).lstrip('+')}"
+    margin = format_points(found.margin).lstrip("+")
+    if found.outcome == "cannot tell":
+        return f", which leaves open whether it is worse by {margin}"
+    return f", {found.outcome} at a margin of {margin}"
 
 
 def change(metric: MetricResult) -> str:

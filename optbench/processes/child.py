@@ -2,7 +2,7 @@
 
 A child is started with `start`, or forked from a `Template` that has imported its libraries and done
 nothing else. Both ends of the socket are ours, so messages are pickled. The parent waits in a blocking
-read and burns no CPU; a child dies with its parent, and leaves Ctrl-C to it.
+read and burns no CPU; a child dies with its parent, and leaves Ctrl-C and SIGTERM to it.
 """
 
 from __future__ import annotations
@@ -215,7 +215,8 @@ def _end_of(popen: subprocess.Popen[bytes]) -> Callable[[float], int | None]:
 
 def child_main(descriptor: int) -> None:
     """Entry of a child process: the first request names the object to make, the rest call it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for asked_of_all in (signal.SIGINT, signal.SIGTERM):  # the terminal and `timeout` signal the whole group
+        signal.signal(asked_of_all, signal.SIG_IGN)
     die_with_parent()
     serve(Connection(descriptor))
 

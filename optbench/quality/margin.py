@@ -37,6 +37,11 @@ def outcome_of(metric: MetricResult, quality: QualityResult, margin: float) -> N
     return NonInferiority(margin, outcome, None if needed is None else max(needed, quality.rows + 1))
 
 
+def beyond_margin(loss: float, margin: float) -> str:
+    """Where a loss that is no smaller than the margin lies, in words."""
+    return "at the margin" if math.isclose(loss, margin, abs_tol=1e-12) else "beyond the margin"
+
+
 def row_variance(metric: MetricResult, quality: QualityResult) -> float:
     """Variance of one row's difference: from the counts of broken and fixed rows, else from the interval."""
     broken, fixed = quality.broken, quality.fixed

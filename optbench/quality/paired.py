@@ -26,6 +26,8 @@ weight says; NaN where undefined."""
 GATE_LEVEL = 0.90
 """Two-sided level of the interval behind a gate: each of its ends is a one-sided 5% limit."""
 POWER = 0.80
+MOST_ROWS = 1e9
+"""More rows than anybody labels: a number beyond is none."""
 
 _CHUNK_WEIGHTS = 2_000_000
 _MOST_UNDEFINED = 0.01
@@ -45,8 +47,8 @@ class PairedCounts:
 class NonInferiority:
     """Whether a loss of `margin` is excluded; `interval` is two-sided at `GATE_LEVEL`.
 
-    rows_needed: rows that would show "not worse" with 80% power at the observed difference and
-    discordant share; null where no number would, and `reason` says why.
+    rows_needed: rows that would show "not worse" with 80% power if the observed difference and
+    discordant share were the true ones; null where it cannot be computed from them, and `reason` says why.
     """
 
     outcome: Outcome
@@ -145,7 +147,9 @@ def judge_margin(interval: Interval, margin: float, higher_is_better: bool = Tru
 
 
 def rows_needed(difference: float, variance: float, margin: float, level: float = GATE_LEVEL) -> int | None:
-    """Rows that show a loss smaller than `margin` with 80% power; None if no number would.
+    """Rows that show a loss smaller than `margin` with 80% power; None if `difference` is no smaller loss.
+
+    None says nothing about the true loss, which may be smaller than the one seen.
 
     n = variance (z_.95 + z_.80)^2 / (margin + difference)^2 with an interval of `level` 90%, where
     `variance` is that of one row's difference (discordant share minus difference^2); and never fewer than
@@ -156,6 +160,23 @@ def rows_needed(difference: float, variance: float, margin: float, level: float 
     z = _NORMAL.inv_cdf(upper_probability(level))
     by_power = variance * ((z + _NORMAL.inv_cdf(POWER)) / (margin + difference)) ** 2
     return max(math.ceil(by_power), math.floor(z * z * (1 - margin) / margin) + 1)
+
+
+def rows_to_tell(difference: float, bound: float, variance: float, level: float = 0.95) -> int | None:
+    """Rows whose interval of `level` leaves out `bound` with 80% power; None from `MOST_ROWS` on.
+
+    n = variance ((z_.975 + z_.80) / (difference - bound))^2, and never fewer than `rows_needed` tells for a
+    table without any discordant row.
+    """
+    if difference == bound:
+        return None
+    z, distance = _NORMAL.inv_cdf(upper_probability(level)), abs(bound)
+    ratio = (z + _NORMAL.inv_cdf(POWER)) / (difference - bound)
+    by_power = variance * ratio * ratio
+    if not by_power < MOST_ROWS:
+        return None
+    without_discordant = math.floor(z * z * (1 - distance) / distance) + 1 if 0 < distance < 1 else 1
+    return max(math.ceil(by_power), without_discordant)
 
 
 def non_inferiority(broken: int, fixed: int, rows: int, margin: float) -> NonInferiority:
@@ -170,7 +191,7 @@ def non_inferiority(broken: int, fixed: int, rows: int, margin: float) -> NonInf
     needed = rows_needed(difference, (broken + fixed) / rows - difference**2, margin)
     reason = (
         f"the observed loss, {-100 * difference:.2f} points, is no smaller than the margin, "
-        f"{100 * margin:.2f}; more rows like these would not show otherwise"
+        f"{100 * margin:.2f}, so the rows that would tell cannot be computed from it"
     )
     outcome, said = judge_margin(interval, margin), None if needed else reason
     return NonInferiority(outcome, difference, interval, margin, needed, said)

@@ -2,6 +2,7 @@
 
 Schema history of Aggregate
     1   first version
+    2   "running" as the status of a point
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from optbench.records.result import Decision
 from optbench.records.speed import Grade, Latency, Throughput
 from optbench.records.values import Estimate, Record
 
-AGGREGATE_VERSION = 1
+AGGREGATE_VERSION = 2
 PLAN_FILE = "sweep.json"
 """What a sweep means to run, in its directory; written before its first point."""
 
-PointStatus = Literal["ok", "failed", "skipped", "missing", "unreadable"]
+PointStatus = Literal["ok", "running", "failed", "skipped", "missing", "unreadable"]
 
 
 class SweepPlan(Record, frozen=True):
@@ -58,8 +59,9 @@ class Side(Record, frozen=True, kw_only=True):
 class Point(Record, frozen=True, kw_only=True):
     """One candidate of one run, or a point that left no result.
 
-    status: missing has no result.json, unreadable a damaged one; `reason` tells why there is no answer.
-    name: the directory relative to the aggregate's root. axes: those overrides in which points differ.
+    status: running has not come to its end yet, missing has no result.json, unreadable a damaged one;
+    `reason` tells why there is no answer. name: the directory relative to the aggregate's root; of a point
+    that never started, where it stands in its sweep. axes: those overrides in which points differ.
     group: number of its group; null where too little is known. variant: the candidate's name in the
     result. capacity_ratio: of servers.
     """

@@ -12,8 +12,9 @@ from optbench.records.values import Estimate, Interval, Record
 class NonInferiority(Record, frozen=True):
     """Whether a loss of `margin` is excluded ("not worse"), shown ("worse"), or neither ("cannot tell").
 
-    rows_needed: rows in all that would tell, with 80% power at the difference and spread that were seen;
-    null where it is told already, or where no number would tell.
+    rows_needed: rows in all that would tell, with 80% power if the difference and spread that were seen are
+    the true ones; null where it is told already, or where the loss seen is no smaller than the margin, so
+    that no number can be computed from it.
     """
 
     margin: float

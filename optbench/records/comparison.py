@@ -16,6 +16,7 @@ from optbench.records.values import Estimate, Record
 COMPARISON_VERSION = 1
 
 Finding = Literal["faster", "slower", "no difference shown", "not tested"]
+Basis = Literal["same model", "paired", "unpaired"]
 PairStatus = Literal["compared", "only in A", "only in B", "not compared", "failed in B"]
 
 
@@ -31,22 +32,37 @@ class Measure(Record, frozen=True):
     """One quantity of both candidates, and how it changed.
 
     change: B's over A's for ratios, B's minus A's for changes of metrics; `reason` of the estimate says
-    why it has no interval. exact: it has no uncertainty, such as a file's size.
+    why it has no interval. exact: it has no uncertainty, such as a file's size. is_share: the change is told
+    in percentage points. basis: how a metric's change was told: from the answers of both to the same rows
+    (`paired`), from both differences to the baseline (`unpaired`, and basis_reason says why), or without
+    doubt, since the same files, settings and versions answered (`same model`). rows: on how many.
+    broken, fixed: those that only A's, or only B's, candidate gets right.
     """
 
     a: float | None
     b: float | None
     change: Estimate | None
     exact: bool = False
+    is_share: bool = False
+    basis: Basis | None = None
+    basis_reason: str | None = None
+    rows: int | None = None
+    broken: int | None = None
+    fixed: int | None = None
 
 
 class Judgement(Record, frozen=True):
-    """One condition at one point: fail means that it holds beyond doubt."""
+    """One condition at one point: fail means that it holds beyond doubt.
+
+    rows_needed: evaluated rows in all that would settle an undecided condition on a metric, with 80% power
+    at the change that was seen; null where that is not the question, or no number would.
+    """
 
     condition: str
     outcome: Outcome
     change: Estimate | None = None
     reason: str | None = None
+    rows_needed: int | None = None
 
 
 class ComparedPoint(Record, frozen=True, kw_only=True):

@@ -1,8 +1,14 @@
-"""How one configuration has changed on one machine: a line of `optbench history`."""
+"""How configurations have changed on their machines: `optbench history --format json` is `History`.
+
+Schema history of History
+    1   first version
+"""
 
 from __future__ import annotations
 
 from optbench.records.values import Record
+
+HISTORY_VERSION = 1
 
 
 class Trend(Record, frozen=True, kw_only=True):
@@ -32,3 +38,12 @@ class Trend(Record, frozen=True, kw_only=True):
     metric_value: float | None
     metric_change: float | None
     grade: str | None
+
+
+class History(Record, frozen=True, kw_only=True):
+    """A trend for each configuration, variant and machine with a finished run, the latest changed first."""
+
+    schema_version: int = HISTORY_VERSION
+    optbench_version: str
+    file: str
+    trends: list[Trend]

@@ -114,8 +114,9 @@ class KernelReport(Record, frozen=True):
 
     nodes: of matrix products, convolutions and attention; integer_nodes: those computed in integers.
     float_nodes: names of the others, at most 20 of them. weight_share: of the weights' elements, those
-    kept in integers of 8 bits or fewer. time_share: of the measured kernel time of `nodes`, that of
-    integer_nodes. leftover_qdq: quantize and dequantize nodes that no kernel absorbed.
+    kept in integers of 8 bits or fewer. time_share: of the kernel time of `nodes` in one profiled look,
+    that of integer_nodes; it varies from look to look. leftover_qdq: quantize and dequantize nodes that no
+    kernel absorbed.
     kernel_seconds: of one call, by kernel, longest first.
     """
 
@@ -264,3 +265,8 @@ class Trust(Record, frozen=True):
     grade: Grade
     signals: list[Signal]
     reasons: list[str]
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether nobody should rely on the timings; the grade of a quick look does not tell."""
+        return self.grade == "poor" or any(signal.level == "red" for signal in self.signals)

@@ -90,5 +90,5 @@ def compared_line(point: ComparedPoint) -> str:
     """How the speed of a point's candidate changed, or why that is not known."""
     if point.status != "compared":
         return one_line(f"{point.name}: {point.status}{f': {point.reason}' if point.reason else ''}")
-    finding = compared.finding_cell(point)
+    finding = compared.finding_text(point)
     return one_line(f"{point.name}: {compared.speedup_cell(point)} as fast, {finding}")

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from optbench.judgement.verdict import change
 from optbench.records import Estimate, MetricResult, RunResult, VariantResult
 from optbench.reports.escape import fenced, markdown, one_line
+from optbench.reports.gates import gate_line
+from optbench.reports.remarks import note_lines
+from optbench.reports.run_table import label
 from optbench.units import format_bytes, format_rate, format_ratio, format_seconds, format_share
 
 if TYPE_CHECKING:
@@ -160,15 +163,18 @@ def section(about: About) -> str:
     result = about.result
     parts = [BEGIN, "## Measured by optbench"]
     if result.verdict is not None:
-        parts.append(f"**Answer:** {markdown(result.verdict.sentence)}")
+        parts.append(f"**Answer:** {markdown(result.verdict.sentence, None)}")
+        if result.verdict.gates:
+            parts.append("\n".join(f"- {markdown(gate_line(gate), None)}" for gate in result.verdict.gates))
     parts.append(f"These files are the **{about.variant}** of the comparison. {conditions(result)}")
     parts.append(table(rows(result)))
     if result.trust is not None:
-        reasons = "; ".join(markdown(reason) for reason in result.trust.reasons)
+        reasons = "; ".join(markdown(reason, None) for reason in result.trust.reasons)
         parts.append(
             f"**Grade of the measurement:** {result.trust.grade}" + (f" ({reasons})" if reasons else "")
         )
-    parts += [f"**Note:** {markdown(note)}" for note in result.notes]
+    notes = [line.removeprefix("note: ") for line in note_lines(result)]
+    parts += [f"**Note:** {markdown(note, None)}" for note in notes]
     parts += ["### How it was made", made(about)]
     if loading := how_to_load(about):
         parts += ["### How to load it", loading]
@@ -271,11 +277,6 @@ def ratio(one: float | None, two: float | None) -> str:
 def share(part: float | None, whole: float | None) -> str:
     """part / whole in percent."""
     return format_share(part / whole, 0) if part and whole else ""
-
-
-def label(variant: VariantResult) -> str:
-    """A variant in a few characters."""
-    return variant.backend if variant.quantization == "none" else f"{variant.backend} {variant.quantization}"
 
 
 def made(about: About) -> str:

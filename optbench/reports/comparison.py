@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from xml.etree import ElementTree
 
@@ -17,13 +18,16 @@ from optbench.units import (
     MISSING_TEXT,
     format_bytes,
     format_difference,
+    format_ratio,
     format_seconds,
-    three_digits,
 )
 
 MOST_DIFFERENCES = 12
 LATENCIES = ("p50", "p95")
-OUTCOME_TAGS = {"fail": "failure", "inconclusive": "skipped"}
+CHANGE = "_change"
+MOST_NAMES = 3
+LOUD = ("fail", "inconclusive")
+"""Outcomes that end the command with another code than 0, and so are failures of a test."""
 
 
 def from_to(measure: Measure | None, form: Callable[[float | None], str]) -> str:
@@ -44,13 +48,19 @@ def finding_cell(point: ComparedPoint) -> str:
     if point.status != "compared":
         return ""
     if point.finding == "not tested":
-        return point.finding_reason or point.finding
+        return point.finding
     return f"{point.finding} (p {point.p_value_adjusted:.2g})"
+
+
+def finding_text(point: ComparedPoint) -> str:
+    """The same where there is room for the reason."""
+    reason = point.finding_reason if point.finding == "not tested" else None
+    return f"{finding_cell(point)}: {reason}" if reason else finding_cell(point)
 
 
 def metric_name(comparison: RunComparison) -> str | None:
     """The first metric that is told of both."""
-    names = (name for point in comparison.points for name in point.measures if name.endswith("_change"))
+    names = (name for point in comparison.points for name in point.measures if name.endswith(CHANGE))
     return next(names, None)
 
 
@@ -59,11 +69,15 @@ def change_cell(point: ComparedPoint, name: str) -> str:
     measure = point.measures.get(name)
     if measure is None or measure.change is None:
         return MISSING_TEXT
-    change = measure.change
-    text = format_difference(change.value, False)
+    return difference_text(measure.change, measure.is_share)
+
+
+def difference_text(change: Estimate, is_share: bool) -> str:
+    """A change as a run's table shows it: +0.00 pt (-2.50 pt to +2.50 pt)."""
+    text = format_difference(change.value, is_share)
     if change.interval is None:
         return text
-    ends = (format_difference(end, False) for end in (change.interval.low, change.interval.high))
+    ends = (format_difference(end, is_share) for end in (change.interval.low, change.interval.high))
     return f"{text} ({' to '.join(ends)})"
 
 
@@ -72,7 +86,7 @@ def rows_of(comparison: RunComparison) -> tuple[list[str], list[list[str]]]:
     head = ["point", "B over A", "finding", *LATENCIES, "weights", "peak memory"]
     metric = metric_name(comparison)
     if metric is not None:
-        head.append(one_line(metric.removesuffix("_change"), 24))
+        head.append(one_line(metric.removesuffix(CHANGE), 24))
     rows = []
     for point in comparison.points:
         known = point.measures
@@ -94,23 +108,65 @@ def difference_lines(title: str, items: list[Difference]) -> list[str]:
 
 def judgement_line(point: ComparedPoint, judged: Judgement) -> str:
     """A condition, its outcome, and what was found."""
-    told = f"{judged.condition} at {point.name}: {judged.outcome}{found_text(judged.change)}"
+    told = f"{judged.condition} at {point.name}: {judged.outcome}{found_text(point, judged)}"
     return one_line(f"{told}; {judged.reason}" if judged.reason else told)
 
 
-def found_text(change: Estimate | None) -> str:
-    """, found 0.95 (0.93 to 0.97)."""
+def found_text(point: ComparedPoint, judged: Judgement) -> str:
+    """, found 0.95x (0.93x to 0.97x); changes of metrics as everywhere else."""
+    change, name = judged.change, re.split("[<>]", judged.condition)[0]
     if change is None:
         return ""
-    text = f", found {number(change.value)}"
+    measure = point.measures.get(name)
+    if name.endswith(CHANGE):
+        return f", found {difference_text(change, measure is not None and measure.is_share)}"
+    text = f", found {format_ratio(change.value)}"
     if change.interval is None:
         return text
-    return f"{text} ({number(change.interval.low)} to {number(change.interval.high)})"
+    return f"{text} ({format_ratio(change.interval.low)} to {format_ratio(change.interval.high)})"
 
 
-def number(value: float) -> str:
-    """A signed number with three digits."""
-    return f"-{three_digits(-value)}" if value < 0 else three_digits(value)
+def answers_texts(point: ComparedPoint, counts: bool) -> list[str]:
+    """How the changes of a point's metrics were told. counts: with the rows that changed."""
+    groups: dict[str, list[str]] = {}
+    for name, measure in point.measures.items():
+        if measure.basis is not None:
+            told = groups.setdefault(basis_text(measure), [])
+            flips = f" ({measure.broken} broken, {measure.fixed} fixed)"
+            known = counts and measure.basis == "paired" and measure.broken is not None
+            told.append(name.removesuffix(CHANGE) + flips * known)
+    return [f"{', '.join(names)}: {text}" for text, names in groups.items()]
+
+
+def basis_text(measure: Measure) -> str:
+    """What a change of a metric rests on."""
+    rows = "" if measure.rows is None else f" the same {measure.rows:,} rows"
+    if measure.basis == "same model":
+        return f"no change, the same files, settings and versions answered{rows}"
+    if measure.basis == "paired":
+        return f"paired, answer by answer, on{rows}"
+    why = f" ({measure.basis_reason})" if measure.basis_reason else ""
+    return f"unpaired, from both differences to the baseline{why}"
+
+
+def remarks(comparison: RunComparison) -> list[str]:
+    """What points have in common, each said once: how answers were compared, and why speed was not tested."""
+    compared = [point for point in comparison.points if point.status == "compared"]
+    where: dict[str, list[str]] = {}
+    for point in compared:
+        told = [finding_text(point)] if point.finding == "not tested" and point.finding_reason else []
+        for text in [*told, *answers_texts(point, len(compared) == 1)]:
+            where.setdefault(text, []).append(point.name)
+    return [
+        one_line(text if len(names) == len(compared) else f"{text}; at {few_names(names)}")
+        for text, names in where.items()
+    ]
+
+
+def few_names(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def show(comparison: RunComparison, out: Console) -> None:
@@ -128,7 +184,7 @@ def show(comparison: RunComparison, out: Console) -> None:
         if point.reason:
             say(out, one_line(f"{point.name}: {point.status}: {point.reason}"))
     say(out, "Latencies of two moments are shown, not tested.", "dim")
-    for line in comparison.notes:
+    for line in [*remarks(comparison), *comparison.notes]:
         say(out, one_line(line))
     for point in comparison.points:
         for judged in point.judgements:
@@ -149,6 +205,7 @@ def to_markdown(comparison: RunComparison) -> str:
         *difference_lines("not alike, so read with care", comparison.environment),
         *difference_lines("differs on purpose", comparison.config),
         *(f"{point.name}: {point.status}: {point.reason}" for point in comparison.points if point.reason),
+        *remarks(comparison),
         *comparison.notes,
         *(judgement_line(point, judged) for point in comparison.points for judged in point.judgements),
     ]
@@ -164,7 +221,8 @@ def to_markdown(comparison: RunComparison) -> str:
 def to_junit(comparison: RunComparison) -> bytes:
     """JUnit XML: a case for every condition at every point, or for every point without conditions.
 
-    Inconclusive conditions are skipped, points of B that failed are errors.
+    Whatever ends the command with another code than 0 is red: a condition that fails is a failure of type
+    "fail", an undecided one of type "inconclusive", a point of B that failed an error.
     """
     root = ElementTree.Element("testsuites")
     suite = ElementTree.SubElement(root, "testsuite", name="optbench compare")
@@ -178,13 +236,14 @@ def to_junit(comparison: RunComparison) -> bytes:
                 ElementTree.SubElement(case, "skipped", message=one_line(point.reason or point.status))
             else:
                 ElementTree.SubElement(case, "system-out").text = one_line(
-                    f"{speedup_cell(point)}: {finding_cell(point)}"
+                    f"{speedup_cell(point)}: {finding_text(point)}"
                 )
         for judged in point.judgements:
             case = ElementTree.SubElement(suite, "testcase", classname=name, name=judged.condition)
             line = judgement_line(point, judged)
-            if judged.outcome in OUTCOME_TAGS:
-                ElementTree.SubElement(case, OUTCOME_TAGS[judged.outcome], message=line)
+            if judged.outcome in LOUD:
+                message = f"undecided: {line}" if judged.outcome == "inconclusive" else line
+                ElementTree.SubElement(case, "failure", type=judged.outcome, message=message)
             else:
                 ElementTree.SubElement(case, "system-out").text = line
     counts = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optbench.quality.margin import beyond_margin
 from optbench.records import MetricResult, QualityResult
 from optbench.units import format_points
 
@@ -35,5 +36,12 @@ def margin_line(metric: MetricResult, rows: int) -> str:
     if found.outcome != "cannot tell":
         return line
     if found.rows_needed is None:
-        return f"{line}; no number of rows would tell: the loss seen is as large as the margin"
+        return f"{line}; more rows, or another margin, would tell: {not_computed(metric, found.margin)}"
     return f"{line}; about {found.rows_needed - rows:,} more rows would tell ({found.rows_needed:,} in all)"
+
+
+def not_computed(metric: MetricResult, margin: float) -> str:
+    """Why nobody can say how many rows would tell."""
+    change = 0.0 if metric.difference is None else metric.difference.value
+    loss = -change if metric.higher_is_better else change
+    return f"how many cannot be computed, as the loss seen lies {beyond_margin(loss, margin)}"

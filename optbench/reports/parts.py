@@ -27,5 +27,5 @@ def end_to_end_rows(result: RunResult) -> list[tuple[str, ...]]:
             faster,
         ),
         ("  of it processing, mean", *map(format_seconds, around), ratio),
-        ("  the model's share of the time", *(format_share(side.model_share, 0) for side in (one, two)), ""),
+        ("  of it the model, share", *(format_share(side.model_share, 0) for side in (one, two)), ""),
     ]

@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from optbench.records.aggregate import Aggregate, Group, Point, PointStatus
-from optbench.records.values import Estimate
+from optbench.records.values import Estimate, replace
 from optbench.reports.console import say
 from optbench.reports.plain import markdown, markdown_table, one_line, rich_table
 from optbench.units import (
@@ -27,11 +27,24 @@ from optbench.units import (
 )
 
 SHAPE_AXES = {"batch_size": "batch", "input_length": "length"}
-LONGEST_VARIANT = 60
+LONGEST_VARIANT = 100
+ABOUT_VARIANTS = {
+    "artifact",
+    "backend",
+    "baseline",
+    "dataset",
+    "graph",
+    "model",
+    "quant",
+    "quantization",
+    "recipe",
+    "task",
+}
+"""Groups and keys that make a point another variant, however many points are given them."""
 WIDEST = 400
 MOST_ROWS = 200
 MOST_REASONS = 20
-STATUS_ORDER: tuple[PointStatus, ...] = ("ok", "failed", "skipped", "missing", "unreadable")
+STATUS_ORDER: tuple[PointStatus, ...] = ("ok", "running", "failed", "skipped", "missing", "unreadable")
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,22 @@ class Sheet:
     texts: int
 
 
+def without_common(aggregate: Aggregate) -> Aggregate:
+    """The aggregate without settings that take one value and make no variant, such as measure=quick."""
+    kept = {
+        key: values
+        for key, values in aggregate.axes.items()
+        if len(values) > 1 or key.partition(".")[0] in ABOUT_VARIANTS
+    }
+    if len(kept) == len(aggregate.axes):
+        return aggregate
+    points = [
+        replace(point, axes={key: value for key, value in point.axes.items() if key in kept})
+        for point in aggregate.points
+    ]
+    return replace(aggregate, axes=kept, points=points)
+
+
 def variant_name(point: Point) -> str:
     """The candidate in a few words: its recipe or its label, and every axis that those do not tell."""
     label = point.axes.get("recipe") or (point.candidate.label if point.candidate is not None else "")
@@ -52,9 +81,9 @@ def variant_name(point: Point) -> str:
     if point.variant != "candidate":
         name.append(point.variant)
     name += [
-        f"{key.rpartition('.')[2]}={value}"
+        f"{key}={value}"
         for key, value in point.axes.items()
-        if key not in SHAPE_AXES and value not in told
+        if key not in SHAPE_AXES and value not in told and not (key == "artifact" and "artifact " in label)
     ]
     return one_line(" ".join(name) or MISSING_TEXT, LONGEST_VARIANT)
 
@@ -101,11 +130,12 @@ def latency_cell(point: Point) -> str:
 
 
 def integer_cell(point: Point) -> str:
-    """How many matrix products the candidate computes in integers, and their share of the time."""
+    """How many matrix products the candidate computes in integers, and their share of one look's time."""
     side = point.candidate
     if side is None or not side.products:
         return MISSING_TEXT
-    share = "" if side.integer_time_share is None else f" ({format_share(side.integer_time_share, 0)})"
+    known = side.integer_time_share is not None and point.grade != "poor"
+    share = f" ({format_share(side.integer_time_share, 0)})" if known else ""
     return f"{side.integer_products}/{side.products}{share}"
 
 
@@ -185,7 +215,7 @@ def sheet(points: Sequence[Point], title: str = "") -> Sheet:
         ("peak memory", memory_cell, True),
         (metric_heading(points), metric_cell, True),
         ("same", agreement_cell, True),
-        ("in integers (time)", integer_cell, True),
+        ("in integers (one look's time)", integer_cell, True),
         ("grade", grade_cell, True),
         ("verdict", decision_cell, any(p.decision not in (None, "NOT ASKED") for p in points)),
     ]
@@ -318,9 +348,10 @@ def reasons(aggregate: Aggregate) -> list[str]:
 
 
 def reason_name(point: Point) -> str:
-    """A point without answer, by its place; one that never started by its overrides."""
+    """A point without answer, by its place; one without a result also by what sets it apart."""
     axes = " ".join(f"{key}={value}" for key, value in point.axes.items())
-    return point.name if point.config_hash is not None or not axes else f"{point.name} ({axes})"
+    is_told = point.config_hash is not None or not axes or "=" in point.name.rpartition("/")[2]
+    return point.name if is_told else f"{point.name} ({axes})"
 
 
 def wide_enough(out: Console, table: Table) -> None:
@@ -332,6 +363,7 @@ def wide_enough(out: Console, table: Table) -> None:
 
 def show(aggregate: Aggregate, out: Console) -> None:
     """Tables on a console; in a pipe they are as wide as they need to be."""
+    aggregate = without_common(aggregate)
     say(out, heading(aggregate), "bold")
     for line in warnings(aggregate):
         say(out, line, "bold")
@@ -347,6 +379,7 @@ def show(aggregate: Aggregate, out: Console) -> None:
 
 def to_markdown(aggregate: Aggregate) -> str:
     """The same as Markdown, fit for a CI step's summary."""
+    aggregate = without_common(aggregate)
     parts = [f"### optbench: {markdown(heading(aggregate))}"]
     parts += [f"> {markdown(line)}" for line in warnings(aggregate)]
     for item in sheets(aggregate):

@@ -1,11 +1,8 @@
-"""What is said beside a run's table: the grade and its reasons, gates, kernels, groups that changed."""
+"""What is said beside a run's table: the grade and its reasons, kernels, groups that changed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from optbench.records import (
-    GateResult,
     QualityResult,
     RunResult,
     Trust,
@@ -14,12 +11,12 @@ from optbench.units import (
     format_difference,
 )
 
-if TYPE_CHECKING:
-    pass
+MOST_REASONS = 3
+"""Reasons of a grade on a terminal, where several signs of one cause would hide the table."""
 
 
-def grade_lines(trust: Trust | None) -> list[str]:
-    """The grade, and on a doubtful one its reasons, most important first."""
+def grade_lines(trust: Trust | None, most: int | None = None) -> list[str]:
+    """The grade, and on a doubtful one its reasons, most important first; `most` of them, null for all."""
     if trust is None:
         return []
     if trust.grade == "quick look":
@@ -30,17 +27,16 @@ def grade_lines(trust: Trust | None) -> list[str]:
         head = "grade: POOR. The machine was disturbed; do not rely on these timings."
     else:
         head = f"grade: {trust.grade}"
-    return [head, *(f"  {reason}" for reason in trust.reasons)]
+    shown = trust.reasons[:most]
+    left = len(trust.reasons) - len(shown)
+    more = [f"  and {left} more in report.html"] if left else []
+    return [head, *(f"  {reason}" for reason in shown), *more]
 
 
-def gate_line(gate: GateResult) -> str:
-    """A gate, its outcome, what was found, and what would settle it."""
-    line = f"gate {gate.name}={gate.bound:g}: {gate.outcome}"
-    if gate.value is not None:
-        line += f", found {gate.value:.4g}"
-    if gate.interval is not None:
-        line += f" ({gate.interval.level:.0%} interval {gate.interval.low:.4g} to {gate.interval.high:.4g})"
-    return line + (f"; to settle it: {gate.needs}" if gate.needs else "")
+def note_lines(result: RunResult) -> list[str]:
+    """What is to be known about the run and its answers, each once."""
+    answers = [] if result.quality is None else result.quality.notes
+    return [f"note: {note}" for note in dict.fromkeys([*result.notes, *answers])]
 
 
 def kernel_lines(result: RunResult) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +14,7 @@ from optbench.records import (
     Percentile,
     QualityResult,
     RunResult,
+    Trust,
     VariantResult,
 )
 from optbench.reports.console import plural
@@ -31,10 +30,6 @@ from optbench.units import (
     format_share,
     three_digits,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 SHOWN_OF_PHASES = (0.5, 0.95)
 """Percentiles of the phases of a generation; all of them stand in the result."""
@@ -217,7 +212,7 @@ def footprint_rows(result: RunResult) -> list[Row]:
         if any(start.compile_seconds is not None for start in (one.cold_start, two.cold_start)):
             compiling = map(compile_time, (one.cold_start, two.cold_start))
             rows.append(("  of which compiling", *compiling, ""))
-    kernels = [kernel_share(variant.kernels) for variant in (one, two)]
+    kernels = [kernel_share(variant.kernels, result.trust) for variant in (one, two)]
     if any(kernels):
         rows.append(("products in integers", *kernels, ""))
     return rows
@@ -230,12 +225,17 @@ def compile_time(start: ColdStart) -> str:
     return format_seconds(start.compile_seconds) + (" (cached)" if start.compiled_before else "")
 
 
-def kernel_share(kernels: KernelReport | None) -> str:
-    """How many of the matrix products are computed in integers, and their share of the time."""
+def kernel_share(kernels: KernelReport | None, trust: Trust | None) -> str:
+    """How many of the matrix products are computed in integers, and their share of the time of one look.
+
+    A look of a few calls tells nothing about times on a disturbed machine, so that the share is left out.
+    """
     if kernels is None or not kernels.nodes:
         return ""
-    share = "" if kernels.time_share is None else f", {format_share(kernels.time_share, 0)} of the time"
-    return f"{kernels.integer_nodes} of {kernels.nodes}{share}"
+    counts = f"{kernels.integer_nodes} of {kernels.nodes}"
+    if kernels.time_share is None or (trust is not None and trust.is_disturbed):
+        return counts
+    return f"{counts}, {format_share(kernels.time_share, 0)} of one look"
 
 
 def quality_rows(result: RunResult) -> list[Row]:

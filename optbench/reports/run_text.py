@@ -8,8 +8,9 @@ from optbench.records import RunResult
 from optbench.reports.card import conditions, rows, table
 from optbench.reports.console import say
 from optbench.reports.escape import fenced, markdown
+from optbench.reports.gates import gate_line
 from optbench.reports.margins import margin_lines
-from optbench.reports.remarks import gate_line, grade_lines, group_lines, kernel_lines
+from optbench.reports.remarks import grade_lines, group_lines, kernel_lines, note_lines
 from optbench.reports.run_table import result_table
 
 BOTH = {"baseline", "candidate"}
@@ -40,7 +41,7 @@ def finding_lines(result: RunResult) -> list[str]:
     """Gates, margins, kernels, groups and notes."""
     gates = [] if result.verdict is None else [gate_line(gate) for gate in result.verdict.gates]
     told = [*kernel_lines(result), *margin_lines(result.quality), *group_lines(result.quality)]
-    return [*gates, *told, *(f"note: {note}" for note in result.notes)]
+    return [*gates, *told, *note_lines(result)]
 
 
 def to_markdown(result: RunResult, command: str) -> str:
@@ -48,12 +49,12 @@ def to_markdown(result: RunResult, command: str) -> str:
     decision = result.verdict.decision if result.verdict is not None else result.status.upper()
     grade = "" if result.trust is None else f", grade {result.trust.grade}"
     parts = [f"### optbench: {markdown(decision)}{markdown(grade)}"]
-    parts += [f"**{markdown(line)}**" for line in head_lines(result)]
+    parts += [f"**{markdown(line, None)}**" for line in head_lines(result)]
     if result.variants.keys() >= BOTH:
         parts += [table(rows(result)), conditions(result)]
     lines = [*(line.strip() for line in grade_lines(result.trust)), *finding_lines(result)]
     if lines:
-        parts.append("\n".join(f"- {markdown(line)}" for line in lines))
+        parts.append("\n".join(f"- {markdown(line, None)}" for line in lines))
     if command:
         parts.append(fenced(command, "bash"))
     return "\n\n".join(parts) + "\n"

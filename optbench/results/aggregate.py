@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from optbench import __version__
+from optbench.claims import Holder, holder_of
 from optbench.environment import DISTRIBUTIONS
 from optbench.errors import ResultError
 from optbench.locations import LOG_FILE
@@ -32,10 +33,14 @@ from optbench.results.walk import (
     split_override,
 )
 
+NO_AXES = "the only point"
 PLAN_LIMIT = 100_000
 """A larger grid is not listed point by point."""
 NEVER_STARTED = "never started: the sweep ended before it"
 NO_RESULT = "left no result.json: it ended before it could write one"
+NO_RESULT_YET = "no result.json yet: it was started as {}, which cannot be asked from here"
+RUNNING = "still running ({})"
+NOT_YET = "has not started yet: its sweep is running ({})"
 
 
 class Found:
@@ -46,6 +51,8 @@ class Found:
         self.points: list[Point] = []
         self.facts: list[Facts | None] = []
         self.plans: list[tuple[str, SweepPlan]] = []
+        self.sweeps: dict[str, Holder] = {}
+        """Sweeps that still run, or may."""
         self._known: dict[tuple[str | None, ...], Facts] = {}
 
     def add(self, point: Point, facts: Facts | None) -> None:
@@ -64,6 +71,9 @@ def aggregate(directories: Sequence[Path]) -> Aggregate:
         for item in find(directories):
             if isinstance(item, SweepDirectory):
                 plan = read_plan(item.path)
+                holder = holder_of(item.path) if item.has_lock else None
+                if holder is not None:
+                    found.sweeps[item.path] = holder
                 if plan is not None:
                     found.plans.append((item.path, plan))
             else:
@@ -108,17 +118,35 @@ def read_into(found: Found, item: RunDirectory) -> None:
         "overrides": overrides,
         "log": f"{item.path}/{LOG_FILE}" if item.has_log else None,
     }
+    sweep = found.sweeps.get(parent_of(item.path))
+    holder = holder_of(item.path) if item.has_lock else sweep
     if not item.has_result:
-        found.add(Point(**common, status="missing", reason=NO_RESULT), None)
+        found.add(Point(**common, **without_result(holder)), None)
         return
     try:
         result = read_slim(item.path)
     except ResultError as error:
         found.add(Point(**common, status="unreadable", reason=str(error)), None)
         return
+    if holder is not None and holder.is_certain and result.finished_at is None:
+        common |= {"status": "running", "reason": RUNNING.format(holder)}
     candidates = [name for name in result.variants if name != BASELINE] or ["candidate"]
     for name in candidates:
         found.add(point_of(result, name, common), facts_of(result, name))
+
+
+def without_result(holder: Holder | None) -> dict[str, Any]:
+    """Status and reason of a run directory without a result; holder: who claimed it, or its sweep."""
+    if holder is None:
+        return {"status": "missing", "reason": NO_RESULT}
+    if holder.is_certain:
+        return {"status": "running", "reason": RUNNING.format(holder)}
+    return {"status": "missing", "reason": NO_RESULT_YET.format(holder)}
+
+
+def parent_of(directory: str) -> str:
+    """The directory above."""
+    return os.path.dirname(directory)  # noqa: PTH120
 
 
 def never_started(found: Found) -> tuple[list[Point], list[str]]:
@@ -128,11 +156,7 @@ def never_started(found: Found) -> tuple[list[Point], list[str]]:
     for directory, plan in found.plans:
         name = os.path.relpath(directory, found.root)
         total = math.prod(len(values) for values in plan.axes.values())
-        own = [
-            point
-            for point in found.points
-            if os.path.dirname(point.directory) == directory  # noqa: PTH120
-        ]
+        own = [point for point in found.points if parent_of(point.directory) == directory]
         started = {point.directory for point in own}
         if total <= len(started):
             continue
@@ -141,8 +165,16 @@ def never_started(found: Found) -> tuple[list[Point], list[str]]:
         if len(absent) != total - len(started):
             notes.append(f"{name}: {total:,} points were planned, {len(started):,} were started")
             continue
+        holder = found.sweeps.get(directory)
+        reason = NEVER_STARTED if holder is None else NOT_YET.format(holder)
         missing += [
-            Point(directory=directory, name=name, status="missing", reason=NEVER_STARTED, overrides=point)
+            Point(
+                directory=directory,
+                name=planned_name(plan, point, name),
+                status="missing",
+                reason=reason,
+                overrides=point,
+            )
             for point in absent
         ]
     return missing, notes
@@ -152,6 +184,14 @@ def planned(plan: SweepPlan) -> Iterator[list[str]]:
     """The overrides of each point of a plan, the last key running fastest."""
     for values in itertools.product(*plan.axes.values()):
         yield [f"{key}={value}" for key, value in zip(plan.axes, values, strict=True)]
+
+
+def planned_name(plan: SweepPlan, overrides: Sequence[str], sweep: str) -> str:
+    """What sets a point of a plan apart from the others, below the name of its sweep."""
+    varied = {split_override(key)[0] for key, values in plan.axes.items() if len(values) > 1}
+    pairs = [(key, value) for key, value in map(split_override, overrides) if key in varied]
+    own = " ".join(f"{key}={value}" for key, value in pairs) or " ".join(overrides) or NO_AXES
+    return own if sweep == os.path.curdir else f"{sweep}/{own}"
 
 
 def plan_key(plan: SweepPlan, overrides: Iterable[str]) -> tuple[str | None, ...]:

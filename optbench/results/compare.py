@@ -14,15 +14,15 @@ from optbench import __version__
 from optbench.errors import ConfigError, ResultError
 from optbench.measure import mover
 from optbench.measure.statistics import COMPARABLE_REPLICATES, holm, welch
-from optbench.records import Comparison, Estimate, Interval, MetricResult
+from optbench.records import Comparison, Estimate
 from optbench.records.aggregate import Point, Side
 from optbench.records.comparison import ComparedPoint, Difference, Finding, Judgement, Measure, RunComparison
 from optbench.records.values import replace
 from optbench.results import conditions
+from optbench.results.answers import changes
 from optbench.results.conditions import RATIOS, Condition
 from optbench.results.pairing import Loaded, Pair, load, on_purpose, pairs, place_of, unlike
 
-FEW = f"not tested: needs R >= {COMPARABLE_REPLICATES}"
 SIGNIFICANT = 0.05
 MOST = 100.0
 """A log ratio from which on a result must be damaged; the exp of seven times as much is no number."""
@@ -97,7 +97,7 @@ def both_ok(a: Loaded, b: Loaded) -> bool:
 
 def lost(point: Point, side: str) -> ComparedPoint:
     """A point whose config is not known, so that it has no counterpart."""
-    name = place_of(point) or point.name
+    name = place_of(point) or ("the run" if point.name == "." else point.name)
     if side == "B":
         return ComparedPoint(name=name, status="failed in B", b=point.directory, reason=point.reason)
     reason = f"A {point.status}: {point.reason}"
@@ -126,7 +126,7 @@ def compared(pair: Pair) -> ComparedPoint:
     floors = [item.noise_floor for item in (one, two) if item is not None and item.noise_floor is not None]
     p_value = None
     thetas = [item.replicate_log_ratios if item is not None else [] for item in (one, two)]
-    if testable(thetas):
+    if why_untested(thetas) is None:
         p_value = welch(thetas[0], thetas[1]).p_value
     return replace(made, measures=measures(a, b), p_value=p_value, noise_floor=max(floors, default=None))
 
@@ -136,41 +136,48 @@ def comparison_of(item: Loaded) -> Comparison | None:
     return item.result.comparisons.get(item.point.variant)
 
 
-def testable(thetas: Sequence[Sequence[float]]) -> bool:
-    """Whether both runs have enough replicates, none of them beyond what a machine can show."""
-    return all(len(run) >= COMPARABLE_REPLICATES and max(map(abs, run)) < MOST for run in thetas)
+def why_untested(thetas: Sequence[Sequence[float]]) -> str | None:
+    """Why two runs are not tested: too few replicates, or one beyond what a machine can show; else null."""
+    counts = [len(run) for run in thetas]
+    if min(counts) < COMPARABLE_REPLICATES:
+        here = " and ".join(dict.fromkeys(f"{count}" for count in counts))
+        return f"needs measure.replicates={COMPARABLE_REPLICATES} in both runs ({here} here)"
+    if any(abs(theta) >= MOST for run in thetas for theta in run):
+        return "a replicate's speed-up is beyond what a machine can show: the result is damaged"
+    return None
 
 
 def measures(a: Loaded, b: Loaded) -> dict[str, Measure]:
     """Everything that can be told of both candidates."""
     found: dict[str, Measure | None] = {}
     one, two = comparison_of(a), comparison_of(b)
-    enough = False
+    untested: str | None = "one of both was not timed"
     if one is not None and two is not None:
-        enough = testable([one.replicate_log_ratios, two.replicate_log_ratios])
+        untested = why_untested([one.replicate_log_ratios, two.replicate_log_ratios])
         for name, field in SPEEDS.items():
             thetas = (getattr(one, field), getattr(two, field))
             found[name] = speed(getattr(one, name), getattr(two, name), *thetas)
     for q in (0.5, 0.9, 0.95, 0.99):
-        found[f"p{100 * q:g}_ratio"] = percentile_ratio(a.point, b.point, q, enough)
+        found[f"p{100 * q:g}_ratio"] = percentile_ratio(a.point, b.point, q, untested)
     for name, field in (("size_ratio", "size_bytes"), ("peak_memory_ratio", "peak_memory_bytes")):
         found[name] = exact_ratio(a.point.candidate, b.point.candidate, field)
     if a.point.capacity_ratio is not None and b.point.capacity_ratio is not None:
         ends = (a.point.capacity_ratio, b.point.capacity_ratio)
         found["capacity_ratio"] = Measure(ends[0].value, ends[1].value, mover.ratio(ends[1], ends[0]))
-    found |= answers(a, b)
+    found |= changes(a, b)
     return {name: measure for name, measure in found.items() if measure is not None}
 
 
 def speed(a: Estimate, b: Estimate, first: Sequence[float], second: Sequence[float]) -> Measure:
     """B's candidate speed over A's, each told against its own baseline; a and b are those speed-ups."""
-    if testable([first, second]):
+    untested = why_untested([first, second])
+    if untested is None:
         return Measure(a.value, b.value, welch(first, second).ratio)
-    change = Estimate(b.value / a.value, reason=FEW) if a.value > 0 else None
+    change = Estimate(b.value / a.value, reason=untested) if a.value > 0 else None
     return Measure(a.value, b.value, change)
 
 
-def percentile_ratio(a: Point, b: Point, q: float, enough: bool) -> Measure | None:
+def percentile_ratio(a: Point, b: Point, q: float, untested: str | None) -> Measure | None:
     """B's percentile over A's, each told against its own baseline; a and b are the seconds themselves."""
     ratios = []
     seconds = []
@@ -183,8 +190,8 @@ def percentile_ratio(a: Point, b: Point, q: float, enough: bool) -> Measure | No
     if ratios[0] is None or ratios[1] is None:
         return None
     change = mover.ratio(ratios[1], ratios[0])
-    if change is not None and not enough:
-        change = replace(change, interval=None, reason=FEW)
+    if change is not None and untested is not None:
+        change = replace(change, interval=None, reason=untested)
     return Measure(seconds[0], seconds[1], change)
 
 
@@ -205,43 +212,6 @@ def exact_ratio(a: Side | None, b: Side | None, field: str) -> Measure | None:
     return Measure(one, two, Estimate(two / one), exact=True)
 
 
-def answers(a: Loaded, b: Loaded) -> dict[str, Measure | None]:
-    """Changes of metrics and of the agreement with the baseline, if both answered the same rows."""
-    rows = [None if item.result.dataset is None else item.result.dataset.fingerprint for item in (a, b)]
-    same = rows[0] == rows[1] and a.point.rows == b.point.rows
-    found: dict[str, Measure | None] = {}
-    others = {metric.name: metric for metric in b.point.metrics}
-    for one in a.point.metrics:
-        two = others.get(one.name)
-        if two is not None:
-            found[f"{one.name}{conditions.CHANGE}"] = metric_change(one, two, same)
-    if a.point.agreement is not None and b.point.agreement is not None:
-        change = mover.difference(b.point.agreement, a.point.agreement)
-        ends = (a.point.agreement.value, b.point.agreement.value)
-        found[f"agreement{conditions.CHANGE}"] = Measure(*ends, same_rows(change, same))
-    return found
-
-
-def metric_change(one: MetricResult, two: MetricResult, same: bool) -> Measure | None:
-    """B's metric minus A's; the width comes from both differences to the same baseline."""
-    if one.candidate is None or two.candidate is None:
-        return None
-    value = two.candidate - one.candidate
-    change = Estimate(value, reason="the metric's difference has no interval")
-    if one.difference is not None and two.difference is not None:
-        width = mover.difference(two.difference, one.difference)
-        ends = width.interval
-        shift = value - width.value
-        interval = None if ends is None else Interval(ends.low + shift, ends.high + shift, ends.level)
-        change = Estimate(value, interval, width.reason)
-    return Measure(one.candidate, two.candidate, same_rows(change, same))
-
-
-def same_rows(change: Estimate, same: bool) -> Estimate:
-    """A change without interval where the rows differ."""
-    return change if same else Estimate(change.value, reason="A and B answered other rows")
-
-
 def adjusted(points: Sequence[ComparedPoint]) -> list[ComparedPoint]:
     """Adjust p for the number of points and say what was found."""
     tested = [point.p_value for point in points if point.p_value is not None]
@@ -259,7 +229,8 @@ def with_finding(point: ComparedPoint, p_value: float | None) -> ComparedPoint:
     measure = point.measures.get("speedup")
     change = measure.change if measure is not None else None
     if change is None or change.interval is None or p_value is None:
-        reason = "one of both was not timed" if measure is None else FEW
+        known = None if change is None else change.reason
+        reason = "one of both was not timed" if measure is None else known
         return replace(point, finding="not tested", finding_reason=reason)
     interval, floor = change.interval, point.noise_floor
     finding: Finding = "faster" if change.value > 1 else "slower"
@@ -312,6 +283,6 @@ def against_bound(condition: Condition, found_pairs: Sequence[Pair]) -> dict[int
         sides = [comparison_of(item) for item in (pair.a, pair.b)]
         if sides[0] is not None and sides[1] is not None:
             first, second = (getattr(side, field) for side in sides)
-            if testable([first, second]):
+            if why_untested([first, second]) is None:
                 raw[index] = welch([theta + shift for theta in first], second).p_value
     return dict(zip(raw, holm(list(raw.values())), strict=True))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from optbench.errors import ConfigError
+from optbench.quality.paired import MOST_ROWS, rows_to_tell, upper_probability
 from optbench.records.comparison import Judgement, Measure
-from optbench.records.result import Outcome
+from optbench.records.values import Estimate, Interval
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -31,6 +34,7 @@ RATIOS = (
     "peak_memory_ratio",
     "capacity_ratio",
 )
+SPEEDS = ("speedup", "cpu_speedup")
 CHANGE = "_change"
 SIGNIFICANT = 0.05
 
@@ -73,22 +77,47 @@ def judge(condition: Condition, measure: Measure | None, adjusted_p: float | Non
     """
     change = measure.change if measure is not None else None
     if measure is None or change is None:
-        reason = f"{condition.metric} is not known of both"
-        return Judgement(condition.text, "inconclusive", None, reason)
+        return Judgement(condition.text, "inconclusive", None, f"{condition.metric} is not known of both")
     if measure.exact:
         return Judgement(condition.text, "fail" if condition.holds(change.value) else "pass", change)
     if change.interval is None:
         return Judgement(condition.text, "inconclusive", change, change.reason or "there is no interval")
-    ends = [condition.holds(end) for end in (change.interval.low, change.interval.high)]
-    outcome: Outcome = "inconclusive"
-    reason = "the interval holds the bound"
-    if not any(ends):
+    ends = {condition.holds(end) for end in (change.interval.low, change.interval.high)}
+    if len(ends) == 2:
+        return undecided(condition, measure, change, change.interval)
+    if ends == {False}:
         return Judgement(condition.text, "pass", change)
-    if all(ends):
-        if 1 / (1 + floor) < change.value < 1 + floor and condition.metric in ("speedup", "cpu_speedup"):
-            reason = f"a variant differs from itself by {floor:.1%} on this machine"
-        elif adjusted_p is not None and adjusted_p > SIGNIFICANT:
-            reason = f"p {adjusted_p:.2g} against the bound, adjusted for the number of points"
-        else:
-            return Judgement(condition.text, "fail", change)
-    return Judgement(condition.text, outcome, change, reason)
+    reason: str | None = None
+    if 1 / (1 + floor) < change.value < 1 + floor and condition.metric in SPEEDS:
+        reason = f"a variant differs from itself by {floor:.1%} on this machine"
+    elif adjusted_p is not None and adjusted_p > SIGNIFICANT:
+        reason = f"p {adjusted_p:.2g} against the bound, adjusted for the number of points"
+    return Judgement(condition.text, "inconclusive" if reason else "fail", change, reason)
+
+
+def undecided(condition: Condition, measure: Measure, change: Estimate, interval: Interval) -> Judgement:
+    """A condition whose bound lies within the interval, with what would settle it."""
+    reason = "the interval holds the bound"
+    if condition.metric in SPEEDS:
+        more = f"{reason}; more replicates in both runs narrow it (measure.replicates)"
+        return Judgement(condition.text, "inconclusive", change, more)
+    if measure.rows is None:
+        return Judgement(condition.text, "inconclusive", change, reason)
+    needed = rows_to_tell(change.value, condition.bound, row_variance(measure, change, interval))
+    if needed is None:
+        told = f"{reason}; more rows would tell, but a change that lies on it does not say how many"
+    else:
+        told = f"{reason}; about {needed:,} rows would settle it, {measure.rows:,} here"
+    return Judgement(condition.text, "inconclusive", change, told, needed)
+
+
+def row_variance(measure: Measure, change: Estimate, interval: Interval) -> float:
+    """The variance of one row's change: by the rows that changed, else from the interval's width."""
+    rows = float(min(measure.rows or 0, MOST_ROWS))
+    if measure.broken is not None and measure.fixed is not None and rows:
+        return (measure.broken + measure.fixed) / rows - change.value * change.value
+    if not 0 < interval.level < 1:  # of a damaged result
+        return math.inf
+    z = NormalDist().inv_cdf(upper_probability(interval.level))
+    deviation = (interval.high - interval.low) / (2 * z)
+    return rows * deviation * deviation  # a power would raise for what a damaged result may hold

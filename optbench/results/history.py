@@ -11,18 +11,16 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from optbench.errors import ConfigError, ResultError
 from optbench.locations import cache_directory
-from optbench.records import DECODE_ERRORS, RESULT_FILE
+from optbench.records import RESULT_FILE
 from optbench.records.aggregate import Point
 from optbench.records.history import Trend
 from optbench.results.aggregate import aggregate
 from optbench.results.points import machine_of
 
 HISTORY_FILE = "history.sqlite"
-HISTORY_VERSION = 1
+HISTORY_VERSION = 2
 COLUMNS = {
     "content": "TEXT NOT NULL",
     "variant": "TEXT NOT NULL",
@@ -73,6 +71,8 @@ def opened(file: Path) -> Iterator[sqlite3.Connection]:
                     f"{file} has version {version}, this optbench reads up to {HISTORY_VERSION}; upgrade it"
                 )
             connection.execute(CREATE)
+            if version == 1:
+                rename_runs(connection)
             connection.execute(f"PRAGMA user_version = {HISTORY_VERSION}")
             yield connection
     except (sqlite3.Error, OSError) as error:
@@ -85,7 +85,8 @@ def opened(file: Path) -> Iterator[sqlite3.Connection]:
 def add(directories: Sequence[Path], file: Path, named: Callable[[str], str] = str) -> tuple[int, int]:
     """Add every run below `directories`; returns how many are new and how many were there.
 
-    A run is known by the hash of its result.json, wherever it lies. named: what a directory is called in
+    A run is known by when it began, its config and its machine, wherever it lies and whatever was noted
+    in it later, as when a sweep took it over. named: what a directory is called in
     the history. Raises ResultError.
     """
     rows = [row for point in aggregate(directories).points if (row := row_of(point, named)) is not None]
@@ -98,12 +99,11 @@ def add(directories: Sequence[Path], file: Path, named: Callable[[str], str] = s
 
 def row_of(point: Point, named: Callable[[str], str] = str) -> tuple[Any, ...] | None:
     """A point as a row; None where there is no whole result."""
-    if point.config_hash is None or point.started_at is None:
+    if point.config_hash is None or point.started_at is None or point.status == "running":
         return None
     try:
-        content = (Path(point.directory) / RESULT_FILE).read_bytes()
-        identity = content_hash(content)
-    except (OSError, *DECODE_ERRORS):
+        machine = machine_of((Path(point.directory) / RESULT_FILE).read_bytes())
+    except OSError:
         return None
     side, speedup, metric = point.candidate, point.speedup, point.leading_metric
     interval = speedup.interval if speedup is not None else None
@@ -111,13 +111,13 @@ def row_of(point: Point, named: Callable[[str], str] = str) -> tuple[Any, ...] |
     seconds = {item.q: item.seconds for item in percentiles}
     difference = metric.difference if metric is not None else None
     values = {
-        "content": identity,
+        "content": identity(point.started_at, point.config_hash, machine),
         "variant": point.variant,
         "directory": named(point.directory),
         "started_at": point.started_at,
         "status": point.status,
         "config_hash": point.config_hash,
-        "machine": machine_of(content),
+        "machine": machine,
         "model": point.model,
         "baseline": point.baseline.label if point.baseline is not None else None,
         "candidate": side.label if side is not None else None,
@@ -138,12 +138,15 @@ def row_of(point: Point, named: Callable[[str], str] = str) -> tuple[Any, ...] |
     return tuple(storable(values[name]) for name in COLUMNS)
 
 
-def content_hash(content: bytes) -> str:
-    """SHA-256 of a result less its notes and where it was logged: taken over, it is still the same run."""
-    parts = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
-    for key in ("notes", "tracked"):
-        parts.pop(key, None)
-    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+def identity(started_at: str, config_hash: str, machine: str | None) -> str:
+    """What tells a run from all others."""
+    return hashlib.sha256(f"{started_at} {config_hash} {machine}".encode()).hexdigest()
+
+
+def rename_runs(connection: sqlite3.Connection) -> None:
+    """Give the runs of a history of version 1, known by the hash of a file, their identity; once each."""
+    connection.create_function("identity", 3, identity, deterministic=True)
+    connection.execute("UPDATE OR REPLACE runs SET content = identity(started_at, config_hash, machine)")
 
 
 def storable(value: Any) -> Any:

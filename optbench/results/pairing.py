@@ -11,7 +11,7 @@ import msgspec
 
 from optbench.environment import DISTRIBUTIONS
 from optbench.errors import ResultError
-from optbench.records import GRID_KEYS, RunResult, read_result
+from optbench.records import GRID_KEYS, RESULT_FILE, RunResult, read_result
 from optbench.records.aggregate import Point
 from optbench.records.comparison import Difference
 from optbench.results.aggregate import aggregate
@@ -45,10 +45,16 @@ class Pair:
 
 
 def load(directory: Path) -> tuple[list[Loaded], list[Point]]:
-    """Points whose config can be read, and the others. Raises ResultError where there is none at all."""
+    """Points whose config can be read, and the others.
+
+    Raises ResultError where there is none at all, or `directory` is one run whose result cannot be read.
+    """
     loaded: list[Loaded] = []
     others: list[Point] = []
-    for point in aggregate([directory]).points:
+    points = aggregate([directory]).points
+    if len(points) == 1 and is_run(directory):
+        read_result(directory)
+    for point in points:
         try:
             if point.config_hash is None:
                 raise ResultError(point.reason or point.status)
@@ -59,6 +65,11 @@ def load(directory: Path) -> tuple[list[Loaded], list[Point]]:
         settings = dict(flat(result.config)) | {"variant": point.variant}
         loaded.append(Loaded(point, result, settings, facts_of(slim, point.variant)))
     return loaded, others
+
+
+def is_run(directory: Path) -> bool:
+    """Whether a place is a run itself: its directory, or its result.json."""
+    return directory.name == RESULT_FILE or (directory / RESULT_FILE).exists()
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

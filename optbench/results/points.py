@@ -41,10 +41,12 @@ def point_of(result: SlimResult, name: str, common: Mapping[str, Any]) -> Point:
             "broken": quality.broken,
             "fixed": quality.fixed,
         }
+    ended: dict[str, Any] = {
+        "status": result.status,
+        "reason": failure.message if failure is not None and result.status != "ok" else None,
+    }
     return Point(
-        **common,
-        status=result.status,
-        reason=failure.message if failure is not None and result.status != "ok" else None,
+        **(ended | dict(common)),
         stage=failure.stage if failure is not None and result.status != "ok" else None,
         schema_version=result.schema_version,
         started_at=result.started_at,

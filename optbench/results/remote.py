@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from optbench.errors import ResultError
-from optbench.records import RESULT_FILE
+from optbench.records import PREDICTIONS_FILE, RESULT_FILE
 from optbench.records.aggregate import PLAN_FILE, Aggregate, Point
 from optbench.records.search import TUNE_FILE
 from optbench.records.values import replace
@@ -23,7 +23,7 @@ from optbench.results.walk import HYDRA_DIRECTORY, OVERRIDES_FILE
 
 SEPARATOR = "://"
 FOR_TABLES = (RESULT_FILE, PLAN_FILE, TUNE_FILE, f"{HYDRA_DIRECTORY}/{OVERRIDES_FILE}")
-"""What aggregate, compare and history read."""
+"""What aggregate and history read, and compare beside the answers."""
 
 Wanted = Callable[[str], bool]
 """Whether a file is to be copied, by its path with slashes."""
@@ -57,6 +57,11 @@ def is_url(place: str) -> bool:
 def for_tables(path: str) -> bool:
     """The files that make a table."""
     return any(path == name or path.endswith(f"/{name}") for name in FOR_TABLES)
+
+
+def for_comparison(path: str) -> bool:
+    """The files that make a comparison: also what was answered to each row."""
+    return for_tables(path) or path.rpartition("/")[2] == PREDICTIONS_FILE
 
 
 def for_page(path: str) -> bool:

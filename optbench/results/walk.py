@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from optbench.errors import ResultError
-from optbench.locations import LOG_FILE
+from optbench.locations import LOCK_FILE, LOG_FILE
 from optbench.records import DECODE_ERRORS, RESULT_FILE, SCHEMA_VERSION, Failure, MetricResult, Status
 from optbench.records.aggregate import AGGREGATE_VERSION, PLAN_FILE, SweepPlan
 from optbench.records.speed import ColdStart, Comparison, Grade, Latency, Throughput
@@ -35,6 +35,7 @@ class RunDirectory:
     has_result: bool
     has_hydra: bool
     has_log: bool
+    has_lock: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class SweepDirectory:
     """A directory in which a sweep wrote down what it means to run."""
 
     path: str
+    has_lock: bool = False
 
 
 class SlimArtifact(msgspec.Struct):
@@ -198,10 +200,10 @@ def look_into(place: str, waiting: list[str]) -> Iterator[RunDirectory | SweepDi
         return
     if RESULT_FILE in names or names.get(HYDRA_DIRECTORY):
         hydra = names.get(HYDRA_DIRECTORY, False)
-        yield RunDirectory(place, RESULT_FILE in names, hydra, LOG_FILE in names)
+        yield RunDirectory(place, RESULT_FILE in names, hydra, LOG_FILE in names, LOCK_FILE in names)
         return
     if PLAN_FILE in names:
-        yield SweepDirectory(place)
+        yield SweepDirectory(place, LOCK_FILE in names)
     below = sorted(name for name, is_directory in names.items() if is_directory and name[0] != ".")
     waiting += [f"{place.rstrip('/')}/{name}" for name in reversed(below)]
 

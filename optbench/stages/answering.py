@@ -53,7 +53,8 @@ class Answering:
 
         if self.config.quality.reuse:
             facts = {key: self.draft.result.environment[key] for key in ("machine", "versions")}
-            store = AnswerStore(cache_directory(), facts)
+            rows, model = self.draft.result.dataset, str(getattr(self.config.model, "path", ""))
+            store = AnswerStore(cache_directory(), facts, model, None if rows is None else rows.rows)
             answered = store.answer(crew.assignment(name), plan, self._processes(), compute)
         else:
             answered = Answered(*compute(), before=False)

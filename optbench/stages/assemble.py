@@ -25,7 +25,7 @@ def variant_result(variant: Variant, artifact: Artifact, report: LoadReport) -> 
     return VariantResult(
         backend=component_name(variant.backend),
         quantization=component_name(variant.quantization),
-        label=" ".join(filter(None, (variant.backend.label(), variant.quantization.label()))),
+        label=variant.title(artifact.details.get("quantization")),
         graph=variant.graph.level,
         threads=report.settings["threads"],
         runtime=report.settings,

@@ -19,10 +19,14 @@ from optbench.components import component_name, walk
 from optbench.config import MeasureConfig, RunConfig
 from optbench.environment import capture
 from optbench.errors import FULL, Unsupported, WorkerError
+from optbench.processes.termination import told
 from optbench.records import GRID_KEYS, RESULT_FILE, Failure, RunResult, replace, write_result
 
 NOT_SETTINGS = ("resume", "results_url", "run", "tracking")
 """Keys of a config that change nothing about what is measured."""
+
+INTERRUPTED = "interrupted"
+"""The kind of failure of a run that was ended from outside, or killed."""
 
 
 class Draft:
@@ -40,8 +44,14 @@ class Draft:
             config=resolved,
             config_hash=point_hash(resolved),
             environment=environment_of(config),
-            failure=Failure("interrupted", self.stage, "the run has not come to its end"),
+            failure=unfinished(self.stage),
         )
+
+    def begin(self, stage: str) -> None:
+        """Note which stage runs and save it, so that a run that is killed tells where."""
+        self.stage = stage
+        self.update(failure=unfinished(stage))
+        self.save()
 
     def update(self, **changes: Any) -> None:
         """Change fields of the result."""
@@ -64,9 +74,9 @@ class Draft:
         """Note why the run ended early."""
         interrupted = isinstance(error, KeyboardInterrupt)
         failure = Failure(
-            kind="interrupted" if interrupted else type(error).__name__,
+            kind=INTERRUPTED if interrupted else type(error).__name__,
             stage=self.stage,
-            message="interrupted from the keyboard" if interrupted else str(error),
+            message=told(error) if interrupted else str(error),
             details=getattr(error, "details", None) or None,
         )
         status = "skipped" if isinstance(error, Unsupported) else "failed"
@@ -93,6 +103,15 @@ class Draft:
             if kept is None:
                 raise
             raise WorkerError(f"{error}; what was measured lies in {kept}") from error
+
+
+def unfinished(stage: str) -> Failure:
+    """What a result says while its run goes on, and for ever if it is killed."""
+    return Failure(
+        INTERRUPTED,
+        stage,
+        f"the run has not come to its end: it still runs, or was killed, in its stage '{stage}'",
+    )
 
 
 def rescue(result: RunResult) -> Path | None:

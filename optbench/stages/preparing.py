@@ -9,7 +9,7 @@ from pathlib import Path
 
 from optbench.artifacts.store import ArtifactStore, CalibrationRows
 from optbench.checkpoint import read_spec
-from optbench.components import Artifact, LoadOptions, ModelSpec, Quantization, Task
+from optbench.components import Artifact, LoadOptions, ModelSpec, Priority, Quantization, Task
 from optbench.config import InputSource, RunConfig, Scope, Start, Variant
 from optbench.environment import available_cores
 from optbench.locations import LOG_FILE, cache_directory
@@ -17,9 +17,15 @@ from optbench.processes.child import Child, start
 from optbench.processes.crew import Crew, Templates
 from optbench.processes.end_to_end import WholeCalls
 from optbench.processes.examples import ENVIRONMENT, Opened
+from optbench.processes.this_process import niceness
 from optbench.processes.worker import Assignment
 from optbench.stages.draft import Draft
 from optbench.stages.fitting import require_fit
+
+KEPT_NICE = (
+    "optbench was started with niceness {}, so its workers keep it: measure.priority=raised goes before "
+    "other work only where nobody asked to go behind it"
+)
 
 
 class Preparing:
@@ -54,6 +60,8 @@ class Preparing:
         for name, variant in config.variants.items():
             self.draft.add_cautions(name, variant.quantization.cautions())
             self.draft.add_cautions(name, variant.backend.cautions_about(variant.quantization))
+        if config.measure.priority is not priority_of(config):
+            self.draft.add_notes([KEPT_NICE.format(niceness())])
         return spec
 
     def examples(self, spec: ModelSpec) -> tuple[Child, Opened | None]:
@@ -165,7 +173,7 @@ class Preparing:
             wait_policy=measure.wait_policy,
             graph_level=variant.graph.session_level,
             model_class=task.model_class,
-            priority=measure.priority,
+            priority=priority_of(self.config),
             quantization=variant.quantization,
             new_tokens=task.generated_tokens,
             trust_remote_code=self.config.model.trust_remote_code,
@@ -187,6 +195,11 @@ def threads_of(config: RunConfig, variant: Variant) -> int:
     if isinstance(config.threads, int):
         return config.threads
     return max(1, available_cores() // config.measure.processes)
+
+
+def priority_of(config: RunConfig) -> Priority:
+    """The priority of workers as configured; whoever started us behind other work (nice) meant it."""
+    return Priority.normal if (niceness() or 0) > 0 else config.measure.priority
 
 
 def prepared_source(store: ArtifactStore, task: Task, variant: Variant, spec: ModelSpec) -> Artifact:

@@ -22,6 +22,7 @@ from optbench.processes.crew import Crew
 from optbench.processes.remote_worker import RemoteWorker
 from optbench.records import Capacity, LoadPoint, ServerResult
 from optbench.stages.draft import Draft
+from optbench.stages.preparing import priority_of
 from optbench.stages.storage import write_requests
 from optbench.stages.timing import ShowsProgress, warmup_rule
 from optbench.units import format_seconds
@@ -68,13 +69,12 @@ def serve(
 
     The caller holds the machine.
     """
-    measure = config.measure
     plan, reason = plan_of(config, draft)
     offered, cpu_seconds = Offered(), list[float]()
     pipe = directory / PIPE
     os.mkfifo(pipe)
     try:
-        with load_generator(log, measure.priority is Priority.raised) as generator:
+        with load_generator(log, priority_of(config) is Priority.raised) as generator:
 
             def started(name: str) -> ServedWorker:
                 return ServedWorker(crew.to_time(name, closed_loop=False), generator, pipe, cpu_seconds)

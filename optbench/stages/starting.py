@@ -12,9 +12,12 @@ from optbench.records import KernelReport, replace
 from optbench.stages import assemble
 from optbench.stages.draft import Draft
 from optbench.stages.preparing import threads_of
+from optbench.units import format_bytes
 
 COLD_CALLS = 5
 """Calls after the first one that a cold start makes before its peak memory is read."""
+SAME_SIZE = 0.03
+"""Up to this relative difference the weights' files are no larger or smaller than what was loaded."""
 
 
 def first_start(config: RunConfig, draft: Draft, crew: Crew, name: str, artifact: Artifact) -> None:
@@ -32,12 +35,20 @@ def first_start(config: RunConfig, draft: Draft, crew: Crew, name: str, artifact
         if cold:
             found = replace(found, cold_start=assemble.cold_start(worker.report, running))
         draft.update(variants={**draft.result.variants, name: found})
-        draft.add_cautions(name, worker.report.cautions)
+        draft.add_cautions(name, [*worker.report.cautions, *size_notes(artifact, worker.report)])
         # a variant that claims to compute in integers, or of which nobody knows
         if variant.artifact is not None or variant.quantization.recipe() is not None:
             draft.variant(name, kernels=kernels_or_reason(worker))
     finally:
         worker.close()
+
+
+def size_notes(artifact: Artifact, report: LoadReport) -> list[str]:
+    """That the weights as loaded, of which sizes and shares are told, are not those of the files."""
+    loaded, files = report.weights_bytes, artifact.size_bytes
+    if not loaded or not files or abs(loaded / files - 1) <= SAME_SIZE:
+        return []
+    return [f"its weights take {format_bytes(loaded)} as loaded; on disk {format_bytes(files)}"]
 
 
 def require_threads(name: str, wanted: int, report: LoadReport) -> None:

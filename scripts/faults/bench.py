@@ -62,6 +62,7 @@ class Running:
             text=True,
             env=dict(environment),
             cwd=place,
+            start_new_session=True,
         )
         self.said: list[str] = []
         self.out: list[str] = []
@@ -89,6 +90,11 @@ class Running:
     def interrupt(self) -> None:
         """Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
+
+    def terminate(self) -> None:
+        """SIGTERM twice, as `timeout` sends it: to the run, and to all processes of its group."""
+        self.process.send_signal(signal.SIGTERM)
+        os.killpg(self.process.pid, signal.SIGTERM)
 
     def end(self, seconds: float = 1200) -> Ended:
         """Wait for its end. Raises AssertionError if it does not come."""

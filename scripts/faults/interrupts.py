@@ -89,6 +89,56 @@ def interrupted_twice(bench: Bench) -> None:
     bench.expect(any("interrupted" in (point.reason or "") for point in points), "no row says why")
 
 
+@case("SIGTERM while preparing the models", "terminated", 143)
+def terminated_early(bench: Bench) -> None:
+    """Nothing is measured, so nothing is left."""
+    running = bench.start(*RUN, *SLOW, *LONG)
+    running.wait_for("reading the rows")
+    running.terminate()
+    ended = bench.keep(running.end(60))
+    bench.expect_end(ended, 143, "terminated (SIGTERM)", "nothing is left")
+    bench.expect(not (bench.place / "out").exists(), "an empty run directory is left")
+
+
+@case("SIGTERM while timing both", "terminated", 143)
+def terminated_late(bench: Bench) -> None:
+    """What was measured is kept, with its page."""
+    running = bench.start(*RUN, *SLOW, *LONG)
+    running.wait_for("comparing the answers")
+    running.terminate()
+    ended = bench.keep(running.end(60))
+    bench.expect_end(ended, 143, "failed: terminated (SIGTERM)")
+    failure = bench.result().failure
+    bench.expect(failure and failure.stage == "timing", f"the failure is {failure}")
+    bench.expect(bench.result().quality is not None, "the quality is lost")
+    bench.expect((bench.place / "out" / "report.html").is_file(), "there is no page")
+
+
+@case("SIGTERM in a sweep, then resume=", "terminated", 143)
+def terminated_sweep(bench: Bench) -> None:
+    """The point that runs is left at once, the rest does not start, and the way on is told."""
+    running = bench.start(*SWEEP, *FAKE[:4], *LONG)
+    running.wait_for("cold start of the candidate")
+    running.terminate()
+    ended = bench.keep(running.end(60))
+    bench.expect_end(ended, 143, f"resume={bench.place / 'sweep'}")
+    points = bench.rows().points
+    statuses = sorted(point.status for point in points)
+    bench.expect(statuses == ["failed", "missing", "missing"], f"{statuses}")
+    bench.expect(any("terminated" in (point.reason or "") for point in points), "no row says why")
+
+
+@case("two runs in one directory", "host", 2)
+def two_in_one_directory(bench: Bench) -> None:
+    """The second one is refused and the first one is whole."""
+    first = bench.start(*SPEED)
+    first.wait_for("reading the model")
+    second = bench.run(*SPEED)
+    bench.expect_end(second, 2, f"pid {first.process.pid}")
+    bench.expect_end(first.end(), 0)
+    bench.expect(bench.result().status == "ok", "the first run is not whole")
+
+
 @case("coordinator killed, then run again", "killed", 0)
 def coordinator_killed(bench: Bench) -> None:
     """Its children die with it, the result is whole, and the same directory can be used again."""

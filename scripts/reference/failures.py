@@ -17,8 +17,10 @@ SWEEPS = """\
 In a sweep an unknown option, key or type ends it with 2 before the first point. A value or a
 combination that one point cannot run makes that row `failed` or `skipped`, with its reason, and the
 rest goes on; the sweep then ends with 3 if a point failed. `optbench compare` ends with 1 if a
-condition fails, 4 if one is undecided and 3 if a point of the second result failed; `optbench cache
-verify` with 1 if an entry is not whole."""
+condition fails, 4 if one is undecided and 3 if a point of the second result failed, a damaged point of a
+sweep among them; a single run that cannot be read is bad input, 2, for it as for `report` and `export`.
+`optbench aggregate` ends with 0 whatever became of the points that it lists. `optbench cache verify` ends
+with 1 if an entry is not whole."""
 
 PYTHON = """\
 From Python all of them are `optbench.errors.OptbenchError`; `exit_code` is what the command line

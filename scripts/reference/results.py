@@ -11,7 +11,9 @@ import msgspec
 
 from optbench.records import SCHEMA_VERSION, Aggregate, RunResult, SweepPlan, TuneResult
 from optbench.records.aggregate import AGGREGATE_VERSION
+from optbench.records.cache import CACHE_VERSION, CacheListing
 from optbench.records.comparison import COMPARISON_VERSION, RunComparison
+from optbench.records.history import HISTORY_VERSION, History
 from reference.meanings import NOTICE, code, meanings, own_docstring, table
 
 Struct = type[msgspec.Struct]
@@ -22,14 +24,17 @@ ROOTS: tuple[tuple[str, Struct, str], ...] = (
     ("sweep.json", SweepPlan, "in a sweep's directory, before its first point"),
     ("tune.json", TuneResult, "of a search, `+experiment=tune`"),
     ("optbench compare --format json", RunComparison, f"schema version {COMPARISON_VERSION}"),
+    ("optbench history --format json", History, f"schema version {HISTORY_VERSION}"),
+    ("optbench cache list --format json", CacheListing, f"schema version {CACHE_VERSION}"),
 )
 
 INTRODUCTION = """\
 Names end in their unit: seconds, bytes, shares between 0 and 1. A value that could not be had is
 null and stands beside the reason. Fields may be added; one that is renamed or removed raises the
 schema version, and an optbench refuses a file of a newer version than it knows. For programs: the
-JSON Schemas [result.schema.json](../result.schema.json) and
-[results.schema.json](../results.schema.json). Fields without a remark say all in their name.
+JSON Schemas [result.schema.json](../result.schema.json), [results.schema.json](../results.schema.json),
+[history.schema.json](../history.schema.json) and [cache-list.schema.json](../cache-list.schema.json).
+Fields without a remark say all in their name.
 
 ```bash
 python -c "import json; print(json.load(open('result.json'))['verdict']['sentence'])"

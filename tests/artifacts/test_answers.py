@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from optbench.artifacts.answers import AnswerStore
+from optbench.artifacts.cache import listing
 from optbench.backends.fake import Fake
 from optbench.components import Artifact, LoadOptions, Priority, WaitPolicy
 from optbench.processes.outputs import Evaluation, load_outputs
@@ -59,6 +60,14 @@ def test_the_second_time_answers_are_taken_from_the_cache(plan, assignment, tmp_
     assert (again.seconds, again.cautions) == (2.5, ["compiled again"])
     after = load_outputs(plan, 2)
     assert [row["logits"].tolist() for row in after] == [row["logits"].tolist() for row in before]
+
+
+def test_an_entry_knows_its_model_and_how_many_rows_it_answers(plan, assignment, tmp_path):
+    store = AnswerStore(tmp_path / "cache", ENVIRONMENT, "/models/mine", 2)
+    store.answer(assignment, plan, 2, Evaluator(plan))
+    (found,) = listing(tmp_path / "cache")
+    assert found.model == "mine"
+    assert found.recipe.startswith("answers to 2 rows, text-classification, fake")
 
 
 def changed_options(assignment, **changes):

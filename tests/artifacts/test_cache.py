@@ -2,7 +2,9 @@
 
 import os
 import time
+from datetime import datetime
 
+import msgspec
 import pytest
 
 from optbench.artifacts import cache, entries
@@ -11,9 +13,11 @@ from optbench.artifacts.store import ArtifactStore
 from optbench.checkpoint import read_spec
 from optbench.cli import main
 from optbench.commands import cache as cache_commands
+from optbench.commands.cache import moment
 from optbench.errors import ConfigError, DataError
 from optbench.locations import MANIFEST
 from optbench.quantizations.dynamic import DynamicQuantization, WeightType
+from optbench.records.cache import CacheListing
 from optbench.units import format_bytes
 
 DAY = 86_400
@@ -74,6 +78,53 @@ def test_the_list_command_shows_sizes_ages_and_the_total(root, filled, capfd):
     assert "40 d ago" in out
     assert filled[1].name in out
     assert f"2 entries, {format_bytes(size_of(filled[0]) + size_of(filled[1]))}, in {root}" in out
+
+
+def test_answers_are_listed_by_their_task_runtime_rows_and_model(root, filled):
+    material = {
+        "step": "answers",
+        "task": {"name": "text-classification", "fields": {"is_regression": False}},
+        "backend": {"name": "onnxruntime", "fields": {"opset": None}},
+        "quantization": {"name": "dynamic", "fields": {}},
+        "graph": "o2",
+    }
+    entry = root / "artifacts" / entries.key_of(material)
+    entry.mkdir()
+    details = {"cautions": [], "rows": 1000}
+    entries.write_manifest(entry, material, details, 1.0, model="/models/tiny-sentiment")
+    (found,) = [item for item in cache.listing(root) if item.step == "answers"]
+    assert found.model == "tiny-sentiment"
+    assert found.recipe == "answers to 1,000 rows, text-classification, onnxruntime, dynamic, graph o2"
+
+
+def test_answers_that_were_kept_before_rows_and_model_were_are_listed_without(root, filled, capfd):
+    material = {
+        "step": "answers",
+        "task": {"name": "fill-mask", "fields": {}},
+        "backend": {"name": "pytorch"},
+    }
+    entry = root / "artifacts" / entries.key_of(material)
+    entry.mkdir()
+    entries.write_manifest(entry, {**material, "quantization": None, "graph": "default"}, {}, 1.0)
+    (found,) = [item for item in cache.listing(root) if item.step == "answers"]
+    assert (found.model, found.recipe) == (None, "answers, fill-mask, pytorch")
+    assert main(["cache", "list"]) == 0
+    assert " ?  " in capfd.readouterr().out
+
+
+def test_the_list_as_json_holds_what_the_table_shows(root, filled, capfd):
+    assert main(["cache", "list", "--format", "json"]) == 0
+    listing = msgspec.json.decode(capfd.readouterr().out, type=CacheListing)
+    twin, export = listing.entries
+    assert (listing.directory, listing.size_bytes) == (str(root), twin.size_bytes + export.size_bytes)
+    assert (twin.key, twin.step, twin.model) == (filled[1].name, "quantize", "bare")
+    assert export.made_as == "text-classification, opset 17"
+    then = datetime.fromisoformat(export.used_at).timestamp()
+    assert then == pytest.approx(time.time() - 40 * DAY, abs=60)
+
+
+def test_a_moment_beyond_all_calendars_is_not_known():
+    assert (moment(None), moment(1e20), moment(0.0)) == (None, None, "1970-01-01T00:00:00+00:00")
 
 
 def test_an_empty_cache_is_no_error(root, capfd):

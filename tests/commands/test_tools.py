@@ -45,6 +45,12 @@ def test_aggregate_prints_nothing_but_the_format_that_is_asked_for(sweep, tmp_pa
     assert capsys.readouterr().out.startswith("### optbench: 2 points: 2 ok\n")
 
 
+def test_aggregate_reports_points_that_are_lacking_and_ends_with_0(sweep, write_run, capsys):
+    write_run(sweep / "2", None, ["batch_size=16"])
+    assert main(["aggregate", str(sweep)]) == 0
+    assert "3 points: 2 ok, 1 failed" in capsys.readouterr().out
+
+
 def test_aggregate_of_several_places_writes_only_where_it_is_told(sweep, capsys):
     assert main(["aggregate", str(sweep / "0"), str(sweep / "1")]) == 0
     shown = capsys.readouterr()
@@ -83,7 +89,7 @@ def test_compare_prints_a_table_and_leaves_with_the_code_of_the_conditions(sweep
     assert "no difference shown" in capsys.readouterr().out
     fails = ["--fail-if", "size_ratio>0.5", "--fail-if", "speedup<0.9"]
     assert main(["compare", str(sweep), str(sweep), *fails]) == 1
-    assert "size_ratio>0.5 at batch_size=1: fail, found 1.00" in capsys.readouterr().out
+    assert "size_ratio>0.5 at batch_size=1: fail, found 1.00x" in capsys.readouterr().out
     assert main(["compare", str(sweep), str(sweep), "--fail-if", "speedup<1"]) == 4
 
 
@@ -99,6 +105,17 @@ def test_compare_writes_a_file_for_ci_beside_the_table(sweep, tmp_path, capsys):
     assert main(["compare", str(sweep), str(sweep), *text]) == 0
     assert "B over A" in (tmp_path / "table.txt").read_text()
     assert main(["compare", str(sweep), str(sweep), "--output", str(tmp_path)]) == 2
+
+
+def test_compare_of_a_damaged_run_is_one_line_and_code_2_as_for_a_report(sweep, tmp_path, capsys):
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "result.json").write_text('{"schema_version": 1')
+    for arguments in (["compare", str(sweep / "0")], ["report"]):
+        assert main([*arguments, str(tmp_path / "cut")]) == 2
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert shown.err.startswith(f"optbench: {tmp_path}/cut/result.json is not a readable optbench result")
+        assert shown.err.count("\n") == 1
 
 
 def test_a_mistyped_condition_is_code_2(sweep, capsys):

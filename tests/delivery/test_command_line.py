@@ -8,6 +8,7 @@ import pytest
 
 from optbench import __version__, cli
 from optbench.cli import main
+from optbench.delivery.command_line import resuming
 from optbench.hydra_app.help import GROUPS, meaning
 from optbench.hydra_app.invocation import Invocation
 from optbench.locations import conf_dir
@@ -180,5 +181,12 @@ def test_a_sweep_that_ends_early_says_why_and_how_to_go_on(monkeypatch, capsys, 
     told = capsys.readouterr().err
     assert words in told
     assert "resume=sweep" in told
-    monkeypatch.setattr(Invocation, "exit_code", 130)
+    monkeypatch.setattr(Invocation, "interrupted", True)
     assert ended_early(error) == 130
+    monkeypatch.setattr(Invocation, "terminated", True)
+    assert ended_early(error) == 143
+
+
+def test_a_sweep_goes_on_in_a_new_directory_with_what_the_old_one_has():
+    command = ["optbench", "-m", "quant=none,dynamic", "hydra.sweep.dir=old", "resume=older", "seed=1"]
+    assert resuming(command, Path("my sweep")) == "optbench -m quant=none,dynamic seed=1 'resume=my sweep'"

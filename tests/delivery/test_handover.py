@@ -12,19 +12,23 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from optbench.artifacts import entries
 from optbench.artifacts.store import ArtifactStore, hashed_files
+from optbench.backends.onnxruntime import OnnxRuntime
 from optbench.checkpoint import hash_file, hash_files
 from optbench.cli import main
+from optbench.config import Variant
 from optbench.delivery import handover
 from optbench.delivery.command_line import reproduce
 from optbench.delivery.handover import export
 from optbench.errors import DataError, ResultError
 from optbench.locations import MANIFEST
+from optbench.quantizations.none import NoQuantization
 from optbench.records import (
     ArtifactRecord,
     Comparison,
     DatasetRecord,
     Estimate,
     Failure,
+    GateResult,
     Interval,
     Latency,
     MetricResult,
@@ -148,6 +152,45 @@ def test_optbench_json_says_how_it_was_made_and_measured(run, tmp_path):
     assert "secret" not in json.dumps(told)
 
 
+@pytest.fixture
+def store(tmp_path):
+    return ArtifactStore(tmp_path / "cache", tmp_path / "log")
+
+
+def title(store, directory):
+    """What a candidate of these files is called."""
+    details = store.existing(directory, ("onnx",)).details
+    return Variant(OnnxRuntime(), NoQuantization(), artifact=str(directory)).title(
+        details.get("quantization")
+    )
+
+
+def test_an_exported_model_is_called_by_what_it_is_and_where_it_lies(run, tmp_path, store):
+    mine = export(run, tmp_path / "mine").directory
+    assert title(store, mine) == "onnxruntime dynamic (artifact mine)"
+    (mine / "model.onnx").write_text("another")
+    assert title(store, mine) == "onnxruntime, artifact mine"
+    (mine / MANIFEST).unlink()
+    assert title(store, mine) == "onnxruntime, artifact mine"
+
+
+def test_an_export_of_given_files_never_says_that_they_are_not_quantized(run, result, tmp_path, store):
+    candidate = result.variants["candidate"]
+    for details, called in (({}, "onnxruntime, artifact again"), ({"quantization": "static"}, None)):
+        record = replace(candidate.artifact, details={"given": True, **details})
+        given = replace(candidate, quantization="none", artifact=record)
+        write_result(run, replace(result, variants={**result.variants, "candidate": given}))
+        again = export(run, tmp_path / "again", force=True).directory
+        assert title(store, again) == (called or "onnxruntime static (artifact again)")
+
+
+@pytest.mark.parametrize("written", ["{", "[]", '{"sha256": 1}', "\xff"])
+def test_a_damaged_account_of_an_export_tells_nothing(run, tmp_path, store, written):
+    mine = export(run, tmp_path / "mine").directory
+    (mine / MANIFEST).write_text(written)
+    assert title(store, mine) == "onnxruntime, artifact mine"
+
+
 def test_the_card_is_what_the_hub_expects(run, tmp_path):
     card = ModelCard((export(run, tmp_path / "mine").directory / "README.md").read_text())
     data = card.data.to_dict()
@@ -168,6 +211,15 @@ def test_the_card_is_what_the_hub_expects(run, tmp_path):
         "The candidate is 2.50x faster.",
     ):
         assert words in card.text
+
+
+def test_the_card_tells_the_whole_answer_and_its_gates(run, result, tmp_path):
+    sentence = "The candidate is fast" + ", and more is known of it" * 20 + ". But the machine was disturbed."
+    gates = [GateResult("max_size_bytes", "pass", 3e7, 2e6)]
+    write_result(run, replace(result, verdict=Verdict("SHIP", gates, sentence)))
+    card = (export(run, tmp_path / "mine").directory / "README.md").read_text()
+    assert f"**Answer:** {sentence}\n" in card
+    assert "- gate max\\_size\\_bytes=30000000: pass, weights 2.00 MB" in card
 
 
 ORIGINAL = (

@@ -9,9 +9,9 @@ from optbench.cli import main
 from optbench.components import register
 from optbench.delivery import publishing
 from optbench.delivery.publishing import GROUP_FILE, LOCK_FILE, PublishHost, finish_sweep, publish
-from optbench.delivery.report import REPORT_FILE
 from optbench.errors import WorkerError
 from optbench.hydra_app.hooks import finish_tracking
+from optbench.locations import REPORT_FILE
 from optbench.records import Failure, TrackedRun, read_result, replace, write_result
 from optbench.trackers.mlflow import Mlflow
 from optbench.trackers.none import NoTracking

@@ -9,6 +9,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import OmegaConf
 
+from optbench import claims
+from optbench.claims import Holder
 from optbench.config import RunConfig
 from optbench.delivery.summary import summarise
 from optbench.errors import ConfigError
@@ -24,6 +26,7 @@ from optbench.hydra_app.hooks import (
 )
 from optbench.hydra_app.invocation import Invocation
 from optbench.hydra_app.typed import leave, print_problems, to_config
+from optbench.processes.termination import Terminated
 from optbench.records import RunResult, write_result
 from optbench.results.walk import read_plan
 
@@ -34,6 +37,8 @@ def session(monkeypatch):
     for name, value in (("exit_code", 0), ("interrupted", False), ("sweeping", False)):
         monkeypatch.setattr(Invocation, name, value)
     monkeypatch.setattr(Invocation, "axes", frozenset())
+    for name, value in (("terminated", False), ("stop_file", None), ("claim", None), ("directory", None)):
+        monkeypatch.setattr(Invocation, name, value)
     handler = signal.getsignal(signal.SIGINT)
     yield
     signal.signal(signal.SIGINT, handler)
@@ -172,6 +177,38 @@ def test_an_interrupted_sweep_has_the_code_of_an_interrupt(tmp_path, monkeypatch
     point(tmp_path, 0, "ok")
     monkeypatch.setattr(Invocation, "interrupted", True)
     assert sweep_exit_code(tmp_path) == 130
+
+
+def test_a_terminated_sweep_has_the_code_of_sigterm_and_starts_nothing_more(tmp_path, monkeypatch):
+    point(tmp_path, 0, "ok")
+    monkeypatch.setattr(Invocation, "sweeping", True)
+    Invocation.stop_file = tmp_path / "stop"
+    Invocation.end_now()
+    assert Invocation.stop_file.exists()  # a launcher's processes look for it
+    assert sweep_exit_code(tmp_path) == 143
+    with pytest.raises(Terminated):
+        RunHooks().on_job_end(OmegaConf.create({}), None)
+
+
+def test_a_directory_that_holds_a_result_is_overwritten_with_a_word(tmp_path, capsys):
+    write_result(tmp_path, result("ok"))
+    hooks.claim(tmp_path, "hydra.run.dir")
+    Invocation.claim.release()
+    assert capsys.readouterr().err == (
+        f"optbench: {tmp_path} holds an earlier result, which this run overwrites\n"
+    )
+    hooks.claim(tmp_path / "new", "hydra.run.dir")
+    Invocation.claim.release()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_directory_in_which_another_run_or_its_sweep_works_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(claims, "holder_of", lambda place: Holder(7, "here") if place == tmp_path else None)
+    with pytest.raises(SystemExit) as ended:
+        hooks.claim(tmp_path / "0", "hydra.run.dir")
+    assert ended.value.code == 2
+    assert "one is running there (pid 7 on here)" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_that_can_be_made_has_no_problem_and_is_not_made(tmp_path):
@@ -323,6 +360,8 @@ def test_the_first_interrupt_of_a_sweep_waits_for_the_point_and_the_second_does_
 def test_a_sweep_stops_after_the_point_that_was_interrupted(monkeypatch):
     RunHooks().on_job_end(OmegaConf.create({}), None)
     monkeypatch.setattr(Invocation, "interrupted", True)
+    RunHooks().on_job_end(OmegaConf.create({}), None)  # a single run says itself how it ended
+    monkeypatch.setattr(Invocation, "sweeping", True)
     with pytest.raises(KeyboardInterrupt):
         RunHooks().on_job_end(OmegaConf.create({}), None)
 

@@ -4,6 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from optbench.hydra_app import resolvers as resolvers_module
+from optbench.hydra_app.help import KEYS, help_body
 from optbench.hydra_app.resolvers import axis, options, register_resolvers, thread_counts
 from optbench.locations import PACKAGE
 
@@ -77,3 +78,31 @@ def test_registering_again_is_safe():
     register_resolvers()
     register_resolvers()
     assert "Exit codes" in OmegaConf.create({"page": "${help_body:}"}).page
+
+
+def test_the_help_page_shows_how_to_set_gates_and_directories():
+    page = help_body()
+    for key in ("gates.min_speedup=", "gates.max_accuracy_drop=", "hydra.run.dir=", "hydra.sweep.dir="):
+        assert f"  {key}" in page
+    assert max(map(len, KEYS.splitlines())) <= 120
+
+
+@pytest.mark.parametrize(
+    ("choice", "path", "given", "name"),
+    [
+        ("tiny-sentiment", "/package/demo/tiny", [], "tiny-sentiment"),
+        ("distilbert-sst2", "distilbert/distilbert-base", [], "distilbert-sst2"),
+        ("pretrained", "models/my_model/", ["model.path=models/my_model/"], "my_model"),
+        ("pretrained", "org/name", [], "name"),
+        ("pretrained", "a/b/..", [], "a"),
+        ("pretrained", "my model,v=2", [], "my_model_v_2"),
+        ("pretrained", "???", [], "pretrained"),
+        ("tiny-sentiment", "else/where", ["model.path=else/where"], "where"),
+        ("pretrained", "x" * 200, [], "x" * 80),
+    ],
+)
+def test_a_run_is_named_by_its_model_and_not_by_the_option_that_takes_any(choice, path, given, name):
+    register_resolvers()
+    root = {"model": {"path": path}, "hydra": {"overrides": {"task": given}}}
+    made = OmegaConf.create({**root, "name": f"${{model_name:{choice}}}"})
+    assert made.name == name

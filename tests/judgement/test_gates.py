@@ -20,6 +20,7 @@ from optbench.records import (
     Percentile,
     QualityResult,
     RunResult,
+    Signal,
     Trust,
     VariantResult,
 )
@@ -75,13 +76,42 @@ def test_the_speedup_is_judged_by_its_interval(bound, expected):
 def test_an_undecided_speedup_says_how_many_replicates_would_tell():
     assert "more replicates" in outcome(result(), min_speedup=1.5).needs
     exact = math.exp(0.40)
-    assert "no number of replicates" in outcome(result(), min_speedup=exact).needs
+    needs = outcome(result(), min_speedup=exact).needs
+    assert needs.startswith("more replicates (")
+    assert needs.endswith("cannot be computed, as the speed-up seen lies on the bound")
 
 
 def test_a_quick_look_passes_no_gate():
     gate = outcome(result(thetas=(0.4,), speedup=None), min_speedup=1.1)
     assert gate.outcome == "inconclusive"
-    assert "4 more replicates" in gate.needs
+    assert gate.needs == (
+        "at least 5 replicates, found 1 (leave out measure=quick or measure=screen, or set "
+        "measure.replicates=5 measure.max_replicates=5 or more)"
+    )
+
+
+def test_three_replicates_are_told_as_too_few_with_their_interval():
+    gate = outcome(result(thetas=(0.4, 0.41, 0.39)), min_speedup=1.1)
+    assert (gate.outcome, gate.interval.low) == ("inconclusive", 1.45)
+    assert gate.needs.startswith("at least 5 replicates, found 3 (leave out")
+    assert "quick look" not in gate.needs
+
+
+def test_a_timing_that_ended_early_is_not_blamed_on_its_preset():
+    early = result(thetas=(0.4, 0.41), config={"measure": {"replicates": 5}})
+    assert outcome(early, min_speedup=1.1).needs == (
+        "at least 5 replicates, found 2, as the timing ended early; measure again"
+    )
+
+
+@pytest.mark.parametrize("grade", ["poor", "quick look"])
+def test_all_reasons_of_an_undecided_gate_are_told(grade):
+    red = Signal("CPU used by others", "red", 0.9, 0.05, 0.2, "cores")
+    both = result(thetas=(0.4,), speedup=None, trust=Trust(grade, [red], ["others"]))
+    needs = outcome(both, min_speedup=1.1).needs
+    assert needs.startswith("at least 5 replicates, found 1 (leave out")
+    assert "; and a machine that is not disturbed (" in needs
+    assert "not disturbed" not in outcome(both, min_speedup=1.1, accept_poor=True).needs
 
 
 def test_nothing_timed_is_undecided():
@@ -115,8 +145,14 @@ def test_an_undecided_accuracy_says_how_many_rows_would_tell():
     gate = outcome(result(metric=accuracy(-0.02, 0.002)), max_accuracy_drop=0.01)
     assert (gate.interval.low, gate.interval.high) == (-0.002, 0.02)  # of the drop, as `value` is
     assert "more rows" in gate.needs
-    gate = outcome(result(metric=accuracy(-0.02, 0.002, value=-0.01)), max_accuracy_drop=0.01)
-    assert "no number of rows" in gate.needs
+
+
+@pytest.mark.parametrize(("change", "where"), [(-0.01, "at the margin"), (-0.013, "beyond the margin")])
+def test_a_drop_seen_at_the_margin_is_not_taken_for_the_true_one(change, where):
+    gate = outcome(result(metric=accuracy(-0.02, 0.002, value=change)), max_accuracy_drop=0.01)
+    assert gate.needs == (
+        f"more rows, or another margin; how many cannot be computed, as the drop seen lies {where}"
+    )
 
 
 def test_without_accuracy_its_gate_is_undecided():

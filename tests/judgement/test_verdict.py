@@ -12,8 +12,11 @@ from optbench.records import (
     Estimate,
     Interval,
     MetricResult,
+    NonInferiority,
     QualityResult,
     RunResult,
+    Signal,
+    Trust,
     VariantResult,
     replace,
 )
@@ -152,6 +155,20 @@ def test_the_first_metric_that_could_be_compared_is_told_with_its_interval():
     )
 
 
+@pytest.mark.parametrize(
+    ("outcome", "clause"),
+    [
+        ("not worse", ", not worse at a margin of 1.00 pt"),
+        ("cannot tell", ", which leaves open whether it is worse by 1.00 pt"),
+    ],
+)
+def test_what_holds_at_the_margin_and_the_agreement_are_clauses_of_their_own(outcome, clause):
+    judged = replace(metric(), non_inferiority=NonInferiority(0.01, outcome))
+    assert quality(result(**measured([judged], 0.987))) == (
+        f"accuracy changes by -0.40 pt{clause}; 98.7% of the answers stay the same"
+    )
+
+
 def test_without_a_metric_the_agreement_is_told():
     assert quality(result(**measured([], 0.975))) == "97.5% of the answers stay the same"
 
@@ -192,3 +209,13 @@ def test_where_gates_are_asked_the_decision_leads(value, decision):
     asked_nothing = judge(result(**answer), NO_GATES).sentence
     assert found.sentence == f"{decision}: {asked_nothing}"
     assert [gate.name for gate in found.gates] == ["min_speedup"]
+
+
+@pytest.mark.parametrize(("grade", "told"), [("poor", " (grade poor)"), ("quick look", "")])
+def test_a_disturbed_machine_is_told_at_the_end_also_by_a_quick_look(grade, told):
+    red = Signal("CPU used by others", "red", 0.9, 0.05, 0.2, "cores")
+    found = judge(result(**compared(2.5), trust=Trust(grade, [red], [])), NO_GATES)
+    end = f"But the machine was disturbed{told}: measure again before you rely on it."
+    assert found.sentence.endswith(end)
+    calm = judge(result(**compared(2.5), trust=Trust("quick look", [], [])), NO_GATES)
+    assert "disturbed" not in calm.sentence

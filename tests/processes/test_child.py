@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -54,7 +55,7 @@ def environment(tmp_path):
     """Lets children import `Echo` from a module of its own."""
     source = __file__.replace(".pyc", ".py")
     (tmp_path / "process_targets.py").symlink_to(source)
-    return {"PYTHONPATH": str(tmp_path)}
+    return {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
 
 
 @pytest.fixture
@@ -106,6 +107,12 @@ def test_a_child_that_falls_silent_and_stays_is_ended(child):
     with pytest.raises(ProcessLookupError):
         os.kill(child.pid, 0)
     assert child not in Child.living
+
+
+def test_a_child_leaves_ctrl_c_and_sigterm_to_its_parent(child):
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(child.pid, number)
+    assert child.call("say") == "hello"
 
 
 def test_a_child_that_leaves_is_reported_with_its_exit_code(child):

@@ -134,7 +134,7 @@ def test_a_run_tells_the_models_share_and_it_follows_from_the_raw_data(place, ba
         assert variant.end_to_end.model.mean_seconds == pytest.approx(mine.model_nanoseconds.mean() / 1e9)
         assert 0 < share < 1
     assert result.comparison.model_speedup.value > 1
-    for words in ("batch 3, from raw rows to answers", "of it the model, mean", "share of the time"):
+    for words in ("batch 3, from raw rows to answers", "of it the model, mean", "of it the model, share"):
         assert words in printed
     assert result.verdict.sentence.startswith("From raw rows to answers the candidate, fake, ran")
 

@@ -42,10 +42,21 @@ def test_rows_for_other_metrics_come_from_their_interval():
     assert f1.non_inferiority.rows_needed == pytest.approx(accuracy.non_inferiority.rows_needed, rel=0.15)
 
 
-def test_a_loss_as_large_as_the_margin_is_told_by_no_number_of_rows():
+def test_a_loss_seen_as_large_as_the_margin_says_that_more_rows_would_tell_but_not_how_many():
     found = with_outcomes(compared(200, 6, 3), 0.01)
     assert found.metrics[0].non_inferiority == NonInferiority(0.01, "cannot tell", None)
-    assert "no number of rows would tell" in margin_lines(found)[0]
+    assert margin_lines(found)[0].endswith(
+        "; more rows, or another margin, would tell: how many cannot be computed, as the loss seen lies "
+        "beyond the margin"
+    )
+
+
+def test_more_rows_pass_where_few_showed_a_loss_as_large_as_the_margin():
+    few, many = (
+        with_outcomes(compared(*counts), 0.01).metrics[0] for counts in ((600, 14, 8), (3268, 47, 40))
+    )
+    assert few.non_inferiority == NonInferiority(0.01, "cannot tell", None)
+    assert many.non_inferiority.outcome == "not worse"
 
 
 def test_a_stricter_level_needs_more_rows():
@@ -92,6 +103,6 @@ def test_the_sentence_of_the_run_says_the_outcome_too():
     ]
     assert said == [
         ", not worse at a margin of 1.00 pt",
-        ", which cannot tell whether it is worse at a margin of 1.00 pt",
+        ", which leaves open whether it is worse by 1.00 pt",
     ]
     assert at_margin(compared(300, 8, 7).metrics[0]) == ""

@@ -203,13 +203,13 @@ def test_rows_needed_never_fall_below_what_a_table_without_flips_needs():
     assert non_inferiority(0, 0, needed - 1, 0.01).outcome == "cannot tell"
 
 
-def test_no_number_of_rows_helps_when_the_observed_loss_reaches_the_margin():
+def test_the_rows_that_would_tell_cannot_be_computed_when_the_observed_loss_reaches_the_margin():
     found = non_inferiority(30, 20, 1000, 0.01)
     assert (found.outcome, found.rows_needed, found.margin) == ("cannot tell", None, 0.01)
     beyond = non_inferiority(35, 20, 1000, 0.01)
     assert beyond.reason == (
-        "the observed loss, 1.50 points, is no smaller than the margin, 1.00; "
-        "more rows like these would not show otherwise"
+        "the observed loss, 1.50 points, is no smaller than the margin, 1.00, "
+        "so the rows that would tell cannot be computed from it"
     )
 
 

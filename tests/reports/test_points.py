@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from optbench.records import Failure, Interval, KernelReport, Percentile, replace
+from optbench.delivery.report import page_of
+from optbench.records import Failure, Interval, KernelReport, Percentile, Trust, replace
 from optbench.reports.console import console
 from optbench.reports.plain import markdown, one_line
 from optbench.reports.points import MOST_ROWS, maps, reasons, sheets, show, to_markdown, warnings
@@ -139,9 +140,32 @@ def test_an_axis_that_the_label_does_not_tell_is_part_of_the_name(tmp_path, made
         write_run(tmp_path / str(number), made_run(), overrides)
     (sheet,) = sheets(aggregate([tmp_path]))
     assert [row[1] for row in sheet.rows] == [
-        "onnxruntime dynamic per_channel=false",
-        "onnxruntime dynamic per_channel=true",
+        "onnxruntime dynamic quantization.per_channel=false",
+        "onnxruntime dynamic quantization.per_channel=true",
     ]
+
+
+def test_settings_that_make_no_variant_are_no_part_of_its_name_and_keys_are_whole(
+    tmp_path, made_run, write_run
+):
+    common = ["quant=dynamic", "threads=1", "measure=quick"]
+    write_run(tmp_path / "0", made_run(), [*common, "model.path=my_model", "dataset.path=rows.csv"])
+    write_run(tmp_path / "1", made_run(), ["quant=dynamic"])
+    found = aggregate([tmp_path])
+    assert "onnxruntime dynamic model.path=my_model dataset.path=rows.csv" in shown(found)
+    assert "measure=quick" not in shown(found) + to_markdown(found)
+    assert found.axes["measure"] == ["quick"]  # the files still hold it
+    page = page_of(tmp_path).html()
+    assert "dataset.path=rows.csv" in page
+    assert "measure=quick" not in page
+
+
+def test_settings_of_several_values_stay_in_the_name(tmp_path, made_run, write_run):
+    for number, policy in enumerate(("active", "passive")):
+        write_run(tmp_path / str(number), made_run(), [f"measure.wait_policy={policy}"])
+    found = shown(aggregate([tmp_path]))
+    assert "measure.wait_policy=active" in found
+    assert "measure.wait_policy=passive" in found
 
 
 def test_very_many_points_are_cut_and_equal_reasons_are_told_once(tmp_path, write_run):
@@ -179,8 +203,16 @@ def test_intervals_labels_and_integer_shares_are_shown_where_a_result_has_them(t
     )
     assert known["variant"] == "onnxruntime dynamic per tensor"
     assert known["p50 / p95"] == "4.00 ms (3.80 ms to 4.20 ms) / 6.00 ms"
-    assert known["in integers (time)"] == "30/36 (90%)"
-    assert bare["in integers (time)"] == "–"
+    assert known["in integers (one look's time)"] == "30/36 (90%)"
+    assert bare["in integers (one look's time)"] == "–"
+
+
+def test_the_share_of_a_looks_time_is_left_out_where_the_machine_was_disturbed(made_run, write_run, tmp_path):
+    run = made_run(trust=Trust("poor", [], []))
+    candidate = replace(run.variants["candidate"], kernels=KernelReport(36, 30, time_share=0.9))
+    write_run(tmp_path / "0", replace(run, variants={**run.variants, "candidate": candidate}), [])
+    (sheet,) = sheets(aggregate([tmp_path]))
+    assert dict(zip(sheet.head, sheet.rows[0], strict=True))["in integers (one look's time)"] == "30/36"
 
 
 def test_a_recipe_is_the_name_of_its_variant(tmp_path, made_run, write_run):

@@ -3,14 +3,22 @@
 import io
 import re
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from optbench import __version__
+from optbench.backends.onnxruntime import OnnxRuntime
+from optbench.backends.pytorch import PyTorch
+from optbench.config import Scope, Variant
 from optbench.measure.procedure import Progress
+from optbench.quantizations.none import NoQuantization
 from optbench.records import (
     ArtifactRecord,
     ColdStart,
     Comparison,
+    EndToEnd,
     Estimate,
     Failure,
     GateResult,
@@ -23,16 +31,21 @@ from optbench.records import (
     PhaseLatency,
     QualityResult,
     RunResult,
+    Signal,
     Throughput,
     TimingRecord,
+    Trust,
     VariantResult,
     Verdict,
     replace,
 )
 from optbench.reports.console import console
-from optbench.reports.remarks import gate_line, kernel_lines
+from optbench.reports.html.run_tables import kernels_tables
+from optbench.reports.parts import end_to_end_rows
+from optbench.reports.remarks import kernel_lines
 from optbench.reports.run_table import label, quotient, result_table
-from optbench.reports.terminal import Terminal
+from optbench.reports.run_text import to_markdown
+from optbench.reports.terminal import Terminal, what_runs
 from optbench.units import MISSING_TEXT
 from optbench.verbosity import Verbosity
 
@@ -279,22 +292,6 @@ def test_a_quotient_of_something_missing_is_empty():
     assert quotient(3.0, 2.0) == "1.50x"
 
 
-def test_a_gate_is_told_with_what_was_found_and_what_would_settle_it():
-    gate = GateResult(
-        "min_speedup", "inconclusive", 1.5, 1.48, Interval(1.4, 1.56), "about 3 more replicates"
-    )
-    assert gate_line(gate) == (
-        "gate min_speedup=1.5: inconclusive, found 1.48 (95% interval 1.4 to 1.56); "
-        "to settle it: about 3 more replicates"
-    )
-    assert gate_line(GateResult("max_size_bytes", "pass", 3e6, 2e6)) == (
-        "gate max_size_bytes=3e+06: pass, found 2e+06"
-    )
-    assert gate_line(GateResult("max_size_bytes", "inconclusive", 3e6, None, needs="a size")) == (
-        "gate max_size_bytes=3e+06: inconclusive; to settle it: a size"
-    )
-
-
 def test_a_finished_run_shows_table_notes_gates_answer_and_path(terminal, tmp_path, capsys):
     gates = [GateResult("min_speedup", "pass", 1.5, 2.5)]
     terminal().finish(replace(RESULT, verdict=replace(RESULT.verdict, gates=gates)), tmp_path / "r.json")
@@ -303,7 +300,23 @@ def test_a_finished_run_shows_table_notes_gates_answer_and_path(terminal, tmp_pa
     assert "latency, mean" in out
     assert "note: the dataset does not name its labels" in lines
     assert lines[-3:] == [
-        "gate min_speedup=1.5: pass, found 2.5",
+        "gate min_speedup=1.5: pass, speed-up 2.50x",
+        "The candidate is 2.50x faster.",
+        f"Result: {tmp_path / 'r.json'}",
+    ]
+
+
+def test_quiet_shows_the_gates_that_do_not_pass(terminal, tmp_path, capsys):
+    gates = [
+        GateResult("max_size_bytes", "pass", 3e6, 2e6),
+        GateResult("min_speedup", "inconclusive", 1.5, 1.48, needs="more replicates"),
+        GateResult("max_accuracy_drop", "fail", 0.01, 0.02),
+    ]
+    failed = replace(RESULT, verdict=replace(RESULT.verdict, gates=gates))
+    terminal(Verbosity.quiet).finish(failed, tmp_path / "r.json")
+    assert capsys.readouterr().out.splitlines() == [
+        "gate min_speedup=1.5: inconclusive, speed-up 1.48x; to settle it: more replicates",
+        "gate max_accuracy_drop=0.01: fail, drop 2.00 pt",
         "The candidate is 2.50x faster.",
         f"Result: {tmp_path / 'r.json'}",
     ]
@@ -367,7 +380,40 @@ def test_stages_are_told_once_they_are_over_where_stderr_is_a_pipe(terminal, cap
         made.progress(Progress(1, 0.02, 10.0))
         assert capsys.readouterr().err == ""
     line = capsys.readouterr().err
-    assert re.fullmatch(r"  reading the rows \S+ (µs|ms|s)\n", line)
+    assert re.fullmatch(r"  \d\d:\d\d:\d\d  reading the rows \S+ (µs|ms|s)\n", line)
+
+
+CONFIG = SimpleNamespace(
+    model=SimpleNamespace(path="models/my_model/"),
+    baseline=Variant(PyTorch(), NoQuantization()),
+    candidate=Variant(OnnxRuntime(), NoQuantization(), artifact="../mine"),
+    batch_size=1,
+    input_length=32,
+    task=SimpleNamespace(has_length=True, generated_tokens=None),
+    measure=SimpleNamespace(scope=Scope.model),
+)
+
+
+def test_the_first_line_tells_what_runs_and_where_its_result_will_lie(
+    terminal, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    terminal().begin(CONFIG, tmp_path / "outputs" / "x")
+    assert capsys.readouterr().err == (
+        f"optbench {__version__}: my_model, pytorch against onnxruntime, artifact mine, batch 1 x 32, "
+        "into outputs/x\n"
+    )
+    terminal(point="point 3: quant=none").begin(CONFIG, tmp_path.parent)
+    assert capsys.readouterr().err.startswith(f"optbench {__version__}: point 3: quant=none: my_model, ")
+    terminal(Verbosity.quiet).begin(CONFIG, tmp_path)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_first_line_tells_the_shape_of_whole_answers_and_generations():
+    whole = vars(CONFIG) | {"measure": SimpleNamespace(scope=Scope.end_to_end)}
+    assert "batch 1 from raw rows to answers, into" in what_runs(SimpleNamespace(**whole), Path("x"))
+    generated = vars(CONFIG) | {"task": SimpleNamespace(has_length=True, generated_tokens=16)}
+    assert "batch 1 x 32 + 16 new, into" in what_runs(SimpleNamespace(**generated), Path("x"))
 
 
 def test_long_lines_are_not_wrapped_and_pipes_have_no_colour(terminal, tmp_path, capsys):
@@ -452,8 +498,43 @@ def with_kernels(kernels):
 
 def test_the_table_tells_how_many_products_run_in_integers():
     result = with_kernels(KernelReport(36, 36, time_share=0.93))
-    assert "36 of 36, 93% of the time" in shown(result)
+    assert "36 of 36, 93% of one look" in shown(result)
     assert kernel_lines(result) == []
+
+
+@pytest.mark.parametrize("grade", ["poor", "quick look"])
+def test_a_share_of_the_time_of_a_disturbed_machine_is_left_out(grade):
+    red = Signal("CPU used by others", "red", 0.9, 0.05, 0.2, "cores")
+    result = replace(with_kernels(KernelReport(36, 36, time_share=0.93)), trust=Trust(grade, [red], []))
+    assert cells(result)["products in integers"] == ["36 of 36"]
+    (table,) = kernels_tables(result.variants, result.trust)
+    assert table.rows[0][5].value is None
+
+
+@pytest.mark.parametrize(("level", "shown"), [(Verbosity.normal, 3), (Verbosity.verbose, 7)])
+def test_the_most_important_reasons_of_a_grade_are_shown(terminal, tmp_path, capsys, level, shown):
+    reasons = [f"sign {number}" for number in range(7)]
+    terminal(level).finish(replace(RESULT, trust=Trust("poor", [], reasons)), tmp_path / "r.json")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1 : shown + 1] == [f"  sign {number}" for number in range(shown)]
+    assert ("  and 4 more in report.html" in lines) is (shown == 3)
+
+
+def test_what_is_known_of_the_answers_is_a_note_once(terminal, tmp_path, capsys):
+    rare = "f1_macro: 8 of 600 rows changed, too few to resample"
+    quality = replace(RESULT.quality, notes=[rare, RESULT.notes[0]])
+    result = replace(RESULT, quality=quality)
+    terminal().finish(result, tmp_path / "r.json")
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: ")]
+    assert notes == [f"note: {RESULT.notes[0]}", f"note: {rare}"]
+    assert f"- note: {rare}".replace("_", "\\_") in to_markdown(result, "")
+
+
+def test_no_name_of_a_row_about_whole_answers_is_wider_than_the_others():
+    parts = EndToEnd(*[PhaseLatency(9, 0.01, 0.0, 0.01, 0.01, [])] * 2, 0.5)
+    result = change(change(RESULT, "baseline", end_to_end=parts), "candidate", end_to_end=parts)
+    names = [row[0] for row in end_to_end_rows(result)]
+    assert names == ["  of it the model, mean", "  of it processing, mean", "  of it the model, share"]
 
 
 def test_int8_that_is_mostly_float_is_said_so():

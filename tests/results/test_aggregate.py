@@ -12,10 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from optbench import __version__, records
+from optbench.claims import Holder
 from optbench.errors import ResultError
+from optbench.locations import LOCK_FILE
 from optbench.records import Failure, replace, to_json, write_atomically
 from optbench.records.aggregate import PLAN_FILE, Point, Side, SweepPlan
-from optbench.reports.points import to_markdown
+from optbench.reports.points import reasons, to_markdown
 from optbench.results.aggregate import (
     NEVER_STARTED,
     NO_RESULT,
@@ -124,6 +126,41 @@ def test_points_that_a_sweep_planned_and_never_started_are_missing(sweep):
     assert sorted(point.overrides for point in missing) == [
         ["quant=dynamic", "batch_size=16", "+seed=0"],
         ["quant=none", "batch_size=16", "+seed=0"],
+    ]
+
+
+def test_points_that_never_started_are_named_by_what_sets_them_apart(sweep):
+    plan = SweepPlan({"quant": ["none", "dynamic"], "batch_size": ["1", "8", "16"], "+seed": ["0"]})
+    write_atomically(sweep / PLAN_FILE, to_json(plan))
+    found = aggregate([sweep])
+    assert names(found, status="missing") == ["quant=dynamic batch_size=16", "quant=none batch_size=16"]
+    told = f"missing: quant=dynamic batch_size=16, quant=none batch_size=16: {NEVER_STARTED}"
+    assert reasons(found) == [told]
+    assert names(aggregate([sweep.parent]), status="missing")[0] == "sweep/quant=dynamic batch_size=16"
+
+
+def test_a_sweep_that_runs_is_not_called_dead(sweep, made_run, write_run, monkeypatch):
+    plan = SweepPlan({"quant": ["none", "dynamic"], "batch_size": ["1", "8", "16", "32"]})
+    write_atomically(sweep / PLAN_FILE, to_json(plan))
+    begun = Failure("interrupted", "timing", "the run has not come to its end")
+    unfinished = made_run(batch=16, status="failed", failure=begun, finished_at=None)
+    write_run(sweep / "4", unfinished, ["quant=none", "batch_size=16", "seed=0"])
+    write_run(sweep / "5", None, ["quant=none", "batch_size=32", "seed=0"])
+    (sweep / LOCK_FILE).write_text("7 here\n")
+    monkeypatch.setattr("optbench.results.aggregate.holder_of", lambda place: Holder(7, "here"))
+    found = aggregate([sweep])
+    assert found.counts == {"ok": 4, "running": 2, "missing": 2}
+    assert {p.reason for p in found.points if p.status == "running"} == {"still running (pid 7 on here)"}
+    assert {p.stage for p in found.points if p.name == "4"} == {"timing"}
+    told = "has not started yet: its sweep is running (pid 7 on here)"
+    assert {p.reason for p in found.points if p.status == "missing"} == {told}
+
+
+def test_what_was_started_on_another_host_is_not_called_dead(sweep, write_run, monkeypatch):
+    (write_run(sweep / "4", None, ["quant=none"]) / LOCK_FILE).write_text("7 there\n")
+    found = aggregate([sweep])
+    assert [p.reason for p in found.points if p.status == "missing"] == [
+        "no result.json yet: it was started as pid 7 on there, which cannot be asked from here"
     ]
 
 

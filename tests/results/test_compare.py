@@ -8,7 +8,7 @@ from scipy import stats
 from optbench.errors import ConfigError, ResultError
 from optbench.measure import mover
 from optbench.records import Estimate, Failure, Interval, replace
-from optbench.results.compare import FEW, compare
+from optbench.results.compare import compare
 from optbench.results.conditions import parse
 
 BARE = {"variants": {}, "comparisons": {}, "timing": None, "quality": None, "trust": None}
@@ -47,7 +47,11 @@ def test_a_change_of_speed_is_welchs_test_on_the_replicates(runs, made_run):
     [
         ({"speedup": 1.8}, "slower", None),
         ({"speedup": 2.001}, "no difference shown", "the interval holds 1"),
-        ({"speedup": 2.2, "replicates": 9}, "not tested", FEW),
+        (
+            {"speedup": 2.2, "replicates": 9},
+            "not tested",
+            "needs measure.replicates=10 in both runs (10 and 9 here)",
+        ),
     ],
 )
 def test_what_is_said_about_the_speed(runs, b, finding, reason):
@@ -68,6 +72,14 @@ def test_a_change_within_the_noise_floor_is_no_difference_and_fails_no_condition
     assert point.judgements[0].outcome == "inconclusive"
     assert point.judgements[0].reason == "a variant differs from itself by 10.0% on this machine"
     assert found.exit_code == 4
+
+
+@pytest.mark.parametrize(("a", "b", "here"), [(5, 5, "5"), (10, 5, "10 and 5"), (1, 12, "1 and 12")])
+def test_what_is_not_tested_says_which_setting_would_and_what_was_found(runs, a, b, here):
+    (point,) = runs({"replicates": a}, {"replicates": b}, "speedup<0.97", "p50_ratio>1.1").points
+    reason = f"needs measure.replicates=10 in both runs ({here} here)"
+    assert (point.finding, point.finding_reason) == ("not tested", reason)
+    assert point.judgements[0].reason == reason
 
 
 @pytest.mark.parametrize(
@@ -201,6 +213,29 @@ def test_damaged_points_have_no_counterpart(tmp_path, made_run, write_run):
     assert [point.status for point in found.points] == ["compared", "not compared", "failed in B"]
 
 
+@pytest.mark.parametrize("content", [b"", b'{"schema_version": 1, "status"', b'{"schema_version": 99}'])
+@pytest.mark.parametrize("named", ["b", "b/result.json"])
+def test_a_single_run_that_cannot_be_read_is_bad_input_on_either_side(
+    tmp_path, made_run, write_run, content, named
+):
+    write_run(tmp_path / "a", made_run())
+    (write_run(tmp_path / "b") / "result.json").write_bytes(content)
+    for sides in ((tmp_path / "a", tmp_path / named), (tmp_path / named, tmp_path / "a")):
+        with pytest.raises(ResultError, match=r"b/result\.json"):
+            compare(*sides)
+
+
+def test_a_single_run_that_left_nothing_has_failed(tmp_path, made_run, write_run):
+    write_run(tmp_path / "a", made_run())
+    write_run(tmp_path / "b")
+    found = compare(tmp_path / "a", tmp_path / "b")
+    assert [(point.name, point.status) for point in found.points] == [
+        ("the run", "only in A"),
+        ("the run", "failed in B"),
+    ]
+    assert found.exit_code == 3
+
+
 def test_nothing_in_common_is_an_error(tmp_path, made_run, write_run):
     for side, batches in (("a", (1, 2)), ("b", (4, 8))):
         for batch in batches:
@@ -215,7 +250,8 @@ def test_metrics_on_other_rows_have_no_interval(tmp_path, made_run, write_run):
     write_run(tmp_path / "b", replace(run, quality=replace(run.quality, rows=100)))
     (point,) = compare(tmp_path / "a", tmp_path / "b").points
     change = point.measures["accuracy_change"].change
-    assert (change.interval, change.reason) == (None, "A and B answered other rows")
+    assert change.interval is None
+    assert change.reason.startswith("A and B answered other rows: evaluate the same ones in both")
 
 
 @pytest.mark.parametrize(

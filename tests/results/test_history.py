@@ -2,11 +2,13 @@
 
 import sqlite3
 
+import msgspec
 import pytest
 
 from optbench.cli import main
 from optbench.errors import ConfigError, ResultError
 from optbench.records import Failure, replace
+from optbench.records.history import History
 from optbench.results.history import HISTORY_VERSION, add, history_file, moment, trends
 
 
@@ -55,6 +57,29 @@ def test_a_run_counts_once_wherever_it_lies(week, file, tmp_path):
     assert sum(trend.runs for trend in trends(file)) == 5
 
 
+def test_a_run_counts_once_whatever_was_noted_in_it_later(week, file, tmp_path, made_run, write_run):
+    add([week], file)
+    first = made_run(speedup=2.0, started_at="2026-11-01T10:00:00+00:00")
+    write_run(tmp_path / "b" / "0", replace(first, notes=["taken over"], stage_seconds={"timing": 1.0}))
+    write_run(tmp_path / "b" / "1", replace(first, environment={"machine": "m2"}))
+    assert add([tmp_path / "b"], file) == (1, 1)
+
+
+def test_a_history_of_the_first_version_is_read_and_its_runs_are_known(week, file):
+    add([week], file)
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE runs SET content = 'hash of a file ' || directory")
+        connection.execute(
+            "INSERT INTO runs SELECT 'taken over', * FROM (SELECT variant, 'elsewhere' AS directory, "
+            "started_at, status, config_hash, machine, model, baseline, candidate, batch_size, input_length, "
+            "speedup, speedup_low, speedup_high, p50_seconds, p95_seconds, size_bytes, peak_memory_bytes, "
+            "metric, metric_value, metric_difference, grade FROM runs LIMIT 1)"
+        )
+        connection.execute("PRAGMA user_version = 1")
+    assert add([week], file) == (0, 5)
+    assert sum(trend.runs for trend in trends(file)) == 5
+
+
 def test_filters(week, file):
     add([week], file)
     assert [trend.runs for trend in trends(file, since="2026-11-03")] == [2]
@@ -69,7 +94,8 @@ def test_machines_have_trends_of_their_own_and_failures_none(tmp_path, made_run,
     write_run(tmp_path / "x" / "a", made_run())
     write_run(tmp_path / "x" / "b", made_run(environment={"machine": "m2"}))
     failure = Failure("WorkerError", "timing", "it died")
-    write_run(tmp_path / "x" / "c", made_run(status="failed", failure=failure))
+    later = "2026-01-02T00:00:00+00:00"
+    write_run(tmp_path / "x" / "c", made_run(status="failed", failure=failure, started_at=later))
     write_run(tmp_path / "x" / "d", None)
     assert add([tmp_path / "x"], file) == (3, 0)
     assert sorted(trend.machine for trend in trends(file)) == ["m1", "m2"]
@@ -112,5 +138,11 @@ def test_the_command_adds_lists_and_filters(week, tmp_path, monkeypatch, capsys)
     assert row.split()[:7] == ["2026-11-04", "10:00", "tiny", "onnxruntime", "dynamic", "1x32", "m1"]
     assert "-50.0%" in row
     assert "-0.0400" in row
+    assert main(["history", "--format", "json"]) == 0
+    found = msgspec.json.decode(capsys.readouterr().out, type=History)
+    assert found.trends == trends(history_file())
+    assert (found.schema_version, found.file) == (1, str(history_file()))
+    assert main(["history", "add", str(week), "--format", "json"]) == 0
+    assert capsys.readouterr().out == ""
     assert main(["history", "add"]) == 2
     assert main(["history", "--since", "x"]) == 2

@@ -17,6 +17,7 @@ from optbench.results.remote import (
     copy_out,
     everything,
     fetched,
+    for_comparison,
     for_page,
     for_tables,
     is_url,
@@ -190,8 +191,10 @@ def test_what_is_read_depends_on_the_reader():
         "0/result.json",
         "0/samples.parquet",
         "0/.hydra/overrides.yaml",
+        "0/predictions.parquet",
     ]
     assert [name for name in files if for_tables(name)] == [files[0], files[2], files[4]]
+    assert [name for name in files if for_comparison(name)] == [files[0], files[2], files[4], files[5]]
     assert [name for name in files if for_page(name)] == [files[0], files[1], files[2], files[4]]
 
 

@@ -17,6 +17,7 @@ from optbench.datasets.labelled import LabelledDataset
 from optbench.errors import ConfigError, DataError, Unsupported, WorkerError
 from optbench.graphs.session import SessionGraph
 from optbench.models.pretrained import PretrainedModel
+from optbench.processes.termination import Terminated
 from optbench.quantizations.dynamic import DynamicQuantization
 from optbench.quantizations.none import NoQuantization
 from optbench.records import VariantResult, read_result
@@ -55,6 +56,13 @@ def test_a_draft_counts_as_interrupted_until_it_is_finished(draft, tmp_path):
     assert result.environment["versions"]["numpy"]
 
 
+def test_a_result_names_the_stage_that_runs_before_it_is_over(draft, tmp_path):
+    draft.begin("timing")
+    failure = read_result(tmp_path).failure
+    assert (failure.kind, failure.stage) == ("interrupted", "timing")
+    assert "it still runs, or was killed, in its stage 'timing'" in failure.message
+
+
 def test_a_finished_run_has_no_failure_and_a_time_of_its_end(draft, tmp_path):
     draft.update(status="ok")
     draft.finish()
@@ -72,6 +80,7 @@ def test_a_finished_run_has_no_failure_and_a_time_of_its_end(draft, tmp_path):
         (ConfigError("one", "two"), "failed", "ConfigError", "one\ntwo"),
         (Unsupported("no graph"), "skipped", "Unsupported", "no graph"),
         (KeyboardInterrupt(), "failed", "interrupted", "interrupted from the keyboard"),
+        (Terminated(), "failed", "interrupted", "terminated (SIGTERM)"),
     ],
 )
 def test_an_error_is_noted_with_its_kind_and_stage(draft, tmp_path, error, status, kind, message):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from optbench.records import Estimate, GateResult, RunResult, Trust
+from optbench.reports.gates import beside_bound, terms_of
 from optbench.reports.html.parts import Cell, Table, between, number, visible, words
 from optbench.reports.html.run_charts import VARIANTS
 from optbench.units import format_bytes, format_difference, format_ratio, format_seconds, format_share
@@ -82,22 +84,13 @@ def sentence_of(result: RunResult) -> str:
     return "This run has no answer."
 
 
-def gate_form(name: str) -> Callable[[float], str]:
-    """How a gate's values are written, by its unit."""
-    if "bytes" in name:
-        return format_bytes
-    if "seconds" in name:
-        return format_seconds
-    return lambda value: f"{value + 0.0:.4g}"  # minus zero is zero
-
-
 def gates_table(gates: list[GateResult]) -> Table | None:
     """Bound, finding, interval and outcome of every gate."""
     if not gates:
         return None
     rows = []
     for gate in gates:
-        form = gate_form(gate.name)
+        terms = terms_of(gate.name)
         kind, sign = OUTCOMES[gate.outcome]
         low, high = (None, None) if gate.interval is None else (gate.interval.low, gate.interval.high)
         rows.append(
@@ -105,10 +98,11 @@ def gates_table(gates: list[GateResult]) -> Table | None:
                 words(gate.name),
                 Cell(f"{sign} {gate.outcome}", kind=f"outcome {kind}"),
                 words(gate.needs or ""),
-                number(gate.bound, form),
-                number(gate.value, form),
-                number(low, form),
-                number(high, form),
+                number(gate.bound, terms.form),
+                *(
+                    number(value, partial(beside_bound, bound=gate.bound, form=form))
+                    for value, form in ((gate.value, terms.form), (low, terms.ends), (high, terms.ends))
+                ),
             ]
         )
     head = ["gate", "outcome", "what would settle it", "bound", "found", "from", "to"]

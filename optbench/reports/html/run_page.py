@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from optbench.records import RunResult
+from optbench.reports.console import plural
 from optbench.reports.html import banner, quality_tables, run_charts, run_tables
 from optbench.reports.html.pages import Section, config_text, render
 from optbench.reports.html.parts import visible
@@ -47,7 +48,9 @@ def sections(report: RunReport) -> list[Section]:
             "footprint", "Size, memory and start", charts=[c for c in [run_charts.footprint(result)] if c]
         ),
         quality_section(report),
-        Section("kernels", "Integer kernels", tables=run_tables.kernels_tables(result.variants)),
+        Section(
+            "kernels", "Integer kernels", tables=run_tables.kernels_tables(result.variants, result.trust)
+        ),
         environment_section(result),
         reproduce_section(result, report.command),
     ]
@@ -72,7 +75,8 @@ def scenario(result: RunResult) -> str:
     new = "" if timing.new_tokens is None else f" + {timing.new_tokens} new tokens"
     new += ", from raw rows to answers" if timing.scope == "end_to_end" else ""
     threads = {variant.threads for variant in result.variants.values()}
-    on = f", {threads.pop()} threads" if len(threads) == 1 else ""
+    count = threads.pop() if len(threads) == 1 else None
+    on = "" if count is None else f", {count} thread{plural(count)}"
     return f"Scenario {visible(timing.scenario, 40)}: batch {timing.batch_size}{length}{new}{on}."
 
 

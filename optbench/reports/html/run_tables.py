@@ -117,8 +117,9 @@ def signal_cell(signal: Signal) -> Cell:
     return Cell(three_digits(signal.value), signal.value, note=visible(signal.unit, 40))
 
 
-def kernels_tables(variants: Mapping[str, VariantResult]) -> list[Table]:
-    """What runs in integers, and where the time goes."""
+def kernels_tables(variants: Mapping[str, VariantResult], trust: Trust | None = None) -> list[Table]:
+    """What runs in integers, and where the time goes; no share of the time from a disturbed machine."""
+    disturbed = trust is not None and trust.is_disturbed
     found = []
     rows = []
     for name, variant in variants.items():
@@ -133,7 +134,7 @@ def kernels_tables(variants: Mapping[str, VariantResult]) -> list[Table]:
                 words(left),
                 number(float(kernels.nodes), lambda v: f"{v:.0f}"),
                 number(float(kernels.integer_nodes), lambda v: f"{v:.0f}"),
-                number(kernels.time_share, format_share),
+                number(None if disturbed else kernels.time_share, format_share),
                 number(kernels.weight_share, format_share),
                 number(float(kernels.leftover_qdq), lambda v: f"{v:.0f}"),
             ]
@@ -145,7 +146,7 @@ def kernels_tables(variants: Mapping[str, VariantResult]) -> list[Table]:
             "left in float",
             "products",
             "in integers",
-            "of their time",
+            "of one look's time",
             "of the weights",
             "leftover QDQ",
         ]
@@ -164,7 +165,7 @@ def kernels_tables(variants: Mapping[str, VariantResult]) -> list[Table]:
             )
             found.append(
                 Table(
-                    f"Where a call of the {visible(name, 40)} spends its time",
+                    f"Where a profiled call of the {visible(name, 40)} spent its time",
                     ["kernel", "of a call", "share"],
                     cells,
                 )

@@ -25,7 +25,14 @@ from optbench.units import (
 
 GRADE_ORDER = ("poor", "quick look", "usable", "good")
 DECISION_ORDER = ("SHIP", "INCONCLUSIVE", "DO NOT SHIP")
-STATUS_KINDS = {"ok": "good", "failed": "bad", "skipped": "unsure", "missing": "bad", "unreadable": "bad"}
+STATUS_KINDS = {
+    "ok": "good",
+    "running": "unsure",
+    "failed": "bad",
+    "skipped": "unsure",
+    "missing": "bad",
+    "unreadable": "bad",
+}
 
 
 @dataclass(frozen=True)

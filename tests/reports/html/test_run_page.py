@@ -6,8 +6,9 @@ import re
 import pytest
 
 from optbench import records as r
-from optbench.delivery.report import REPORT_FILE, RunDirectoryPage, leave_run_page, page_of
+from optbench.delivery.report import RunDirectoryPage, leave_run_page, page_of
 from optbench.errors import ResultError
+from optbench.locations import REPORT_FILE
 from optbench.reports.html.pages import digest, file_text
 
 HOSTILE = [

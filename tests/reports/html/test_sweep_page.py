@@ -3,7 +3,8 @@
 import pytest
 
 from optbench import records as r
-from optbench.delivery.report import REPORT_FILE, page_of
+from optbench.delivery.report import page_of
+from optbench.locations import REPORT_FILE
 from optbench.reports.html.sweep_charts import MOST_ROWS, break_even, maps, speed_forest, step_of
 from optbench.reports.html.tradeoff import front, pareto, quality_change
 from optbench.results.aggregate import aggregate
