@@ -188,8 +188,8 @@ def test_the_gaps_of_several_sweeps_are_all_found_whatever_became_of_the_others(
     assert found.notes == ["b: 3 points were planned, 1 were started"]
     missing = [point for point in found.points if point.status == "missing"]
     assert [(point.name, point.directory, point.overrides) for point in missing] == [
-        ("c", str(tmp_path / "c"), ["seed=2"]),
-        ("d", str(tmp_path / "d"), ["seed=3"]),
+        ("c/seed=2", str(tmp_path / "c"), ["seed=2"]),
+        ("d/seed=3", str(tmp_path / "d"), ["seed=3"]),
     ]
 
 
