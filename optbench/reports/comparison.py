@@ -145,6 +145,8 @@ def basis_text(measure: Measure) -> str:
         return f"no change, the same files, settings and versions answered{rows}"
     if measure.basis == "paired":
         return f"paired, answer by answer, on{rows}"
+    if measure.change is not None and measure.change.interval is None:
+        return f"no interval: {measure.change.reason}"
     why = f" ({measure.basis_reason})" if measure.basis_reason else ""
     return f"unpaired, from both differences to the baseline{why}"
 

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from optbench.records import Failure
+from optbench.records import Failure, replace
 from optbench.reports.comparison import as_text, to_junit
 from optbench.results.compare import compare
 from optbench.results.conditions import parse
@@ -81,6 +81,17 @@ def test_a_comparison_says_how_answers_were_compared_and_why_speed_was_not(tmp_p
         "gone; keep it beside result.json to have answers paired)"
     ) in lines
     assert sum(line.startswith("not tested") for line in lines) == 1
+
+
+def test_other_rows_are_said_to_give_no_interval(tmp_path, made_run, write_run):
+    run = made_run()
+    write_run(tmp_path / "g", run)
+    write_run(tmp_path / "h", replace(run, quality=replace(run.quality, rows=100)))
+    lines = as_text(compare(tmp_path / "g", tmp_path / "h")).decode().splitlines()
+    assert (
+        "accuracy, agreement: no interval: A and B answered other rows: evaluate the same ones in both "
+        "(dataset, seed, quality.max_eval_samples)"
+    ) in lines
 
 
 def test_a_remark_that_holds_at_some_points_only_names_them(tmp_path, made_run, write_run):
