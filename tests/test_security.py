@@ -46,8 +46,8 @@ PROMISES = {
         "test_trust.py::test_python_files_are_fetched_only_if_they_are_trusted",
     ],
     "Text stays text": [
-        "test_escape.py::test_markdown_shows_what_is_there_and_does_nothing",
-        "test_escape.py::test_a_code_block_cannot_be_closed_from_inside",
+        "reports/test_escape.py::test_markdown_shows_what_is_there_and_does_nothing",
+        "reports/test_escape.py::test_a_code_block_cannot_be_closed_from_inside",
         "reports/html/test_run_page.py::test_no_text_of_a_result_becomes_markup",
         "reports/html/test_run_page.py::test_the_page_loads_nothing_and_runs_only_its_own_script",
         "reports/html/test_sweep_page.py::test_no_name_of_a_directory_becomes_an_address_or_markup",
@@ -55,20 +55,20 @@ PROMISES = {
         "reports/html/test_browser.py::test_the_browser_refuses_a_script_that_is_not_ours",
         "reports/test_points.py::test_a_hostile_name_stays_one_cell",
         "reports/test_comparison.py::test_junit_has_a_case_for_every_condition_and_an_error_for_a_failed_point",
-        "test_handover.py::test_hostile_strings_stay_text",
+        "delivery/test_handover.py::test_hostile_strings_stay_text",
         "test_security.py::test_a_result_steers_no_terminal",
         "test_security.py::test_no_cell_of_the_table_is_a_formula",
-        "test_log_entry.py::test_names_are_plain_and_never_a_path",
+        "tracking/test_log_entry.py::test_names_are_plain_and_never_a_path",
     ],
     "Paths stay in their folder": [
-        "test_resume.py::test_links_in_an_earlier_sweep_are_not_followed",
+        "stages/test_resume.py::test_links_in_an_earlier_sweep_are_not_followed",
         "test_security.py::test_a_path_in_a_result_leads_nowhere",
-        "test_handover.py::test_links_out_of_a_checkpoint_are_not_followed",
-        "test_handover.py::test_a_changed_or_vanished_model_is_refused_with_the_way_to_make_it",
-        "test_handover.py::test_what_is_there_is_replaced_only_by_force_and_only_if_it_is_ours",
-        "test_cache.py::test_clear_removes_everything_but_what_is_not_ours",
-        "test_cache.py::test_a_key_that_is_none_is_refused",
-        "test_publishing.py::test_files_are_those_of_the_run_and_raw_values_only_if_asked",
+        "delivery/test_handover.py::test_links_out_of_a_checkpoint_are_not_followed",
+        "delivery/test_handover.py::test_a_changed_or_vanished_model_is_refused_with_the_way_to_make_it",
+        "delivery/test_handover.py::test_what_is_there_is_replaced_only_by_force_and_only_if_it_is_ours",
+        "artifacts/test_cache.py::test_clear_removes_everything_but_what_is_not_ours",
+        "artifacts/test_cache.py::test_a_key_that_is_none_is_refused",
+        "delivery/test_publishing.py::test_files_are_those_of_the_run_and_raw_values_only_if_asked",
     ],
     "Temporary files are private": [
         "test_security.py::test_temporary_directories_are_made_by_the_library_that_closes_them",
@@ -76,10 +76,10 @@ PROMISES = {
         "test_security.py::test_the_shared_lock_follows_no_link",
     ],
     "The cache trusts its owner": [
-        "test_entries.py::test_an_entry_and_its_folder_are_private",
-        "test_entries.py::test_an_entry_of_another_user_is_not_used_but_that_of_root_is",
-        "test_entries.py::test_a_folder_of_another_user_is_refused_with_the_way_out",
-        "test_entries.py::test_a_folder_that_is_a_link_is_refused",
+        "artifacts/test_entries.py::test_an_entry_and_its_folder_are_private",
+        "artifacts/test_entries.py::test_an_entry_of_another_user_is_not_used_but_that_of_root_is",
+        "artifacts/test_entries.py::test_a_folder_of_another_user_is_refused_with_the_way_out",
+        "artifacts/test_entries.py::test_a_folder_that_is_a_link_is_refused",
     ],
     "No telemetry": [
         "test_security.py::test_processes_are_started_with_telemetry_off",
@@ -87,9 +87,9 @@ PROMISES = {
         "test_openvino.py::test_importing_it_starts_no_thread_and_no_telemetry",
     ],
     "Secrets stay out of results": [
-        "test_publishing.py::test_settings_that_cannot_work_are_named",
-        "test_publishing.py::test_a_failure_is_a_note_in_result_and_page_without_the_password",
-        "test_log_entry.py::test_addresses_lose_their_passwords",
+        "delivery/test_publishing.py::test_settings_that_cannot_work_are_named",
+        "delivery/test_publishing.py::test_a_failure_is_a_note_in_result_and_page_without_the_password",
+        "tracking/test_log_entry.py::test_addresses_lose_their_passwords",
     ],
 }
 
@@ -164,7 +164,7 @@ def test_no_source_reads_a_pickle_of_others():
         trusted = keyword(call, "trust_remote_code") == "True"
         assert not trusted or name == "read_spec", place  # reading a spec runs nothing
     ours = {place.split(":")[0] for place, name, _ in calls() if name == "Connection"}
-    assert ours == {"process.py"}
+    assert ours == {"child.py", "template.py"}
 
 
 def test_hydra_instantiates_nothing_of_others(tmp_path, monkeypatch, capfd):

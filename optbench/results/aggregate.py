@@ -39,6 +39,7 @@ PLAN_LIMIT = 100_000
 NEVER_STARTED = "never started: the sweep ended before it"
 NO_RESULT = "left no result.json: it ended before it could write one"
 NO_RESULT_YET = "no result.json yet: it was started as {}, which cannot be asked from here"
+KILLED = "was killed in its stage '{}'"
 RUNNING = "still running ({})"
 NOT_YET = "has not started yet: its sweep is running ({})"
 
@@ -128,8 +129,11 @@ def read_into(found: Found, item: RunDirectory) -> None:
     except ResultError as error:
         found.add(Point(**common, status="unreadable", reason=str(error)), None)
         return
-    if holder is not None and holder.is_certain and result.finished_at is None:
-        common |= {"status": "running", "reason": RUNNING.format(holder)}
+    if result.finished_at is None and result.failure is not None:  # not a run's last word
+        if holder is not None and holder.is_certain:
+            common |= {"status": "running", "reason": RUNNING.format(holder)}
+        elif holder is None and item.has_lock:
+            common |= {"reason": KILLED.format(result.failure.stage)}
     candidates = [name for name in result.variants if name != BASELINE] or ["candidate"]
     for name in candidates:
         found.add(point_of(result, name, common), facts_of(result, name))

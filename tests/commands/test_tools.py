@@ -50,7 +50,7 @@ def test_aggregate_prints_nothing_but_the_format_that_is_asked_for(sweep, tmp_pa
 def test_aggregate_reports_points_that_are_lacking_and_ends_with_0(sweep, write_run, capsys):
     write_run(sweep / "2", None, ["batch_size=16"])
     assert main(["aggregate", str(sweep)]) == 0
-    assert "3 points: 2 ok, 1 failed" in capsys.readouterr().out
+    assert "3 points: 2 ok, 1 missing" in capsys.readouterr().out
 
 
 def test_aggregate_of_several_places_writes_only_where_it_is_told(sweep, capsys):

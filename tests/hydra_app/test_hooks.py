@@ -332,7 +332,7 @@ def choices(sweep=None):
 
 
 def lists(**values):
-    return types.SimpleNamespace(**{"batch_sizes": None, "input_lengths": None, **values})
+    return types.SimpleNamespace(grid={"batch_size": [], "input_length": [], **values})
 
 
 def test_a_grid_needs_a_multirun():
@@ -343,7 +343,7 @@ def test_a_grid_needs_a_multirun():
 
 
 def test_a_list_needs_a_multirun_and_is_told_how():
-    batch, length = single_run_problems(choices(), lists(batch_sizes=[1, 8], input_lengths=[16]))
+    batch, length = single_run_problems(choices(), lists(batch_size=[1, 8], input_length=[16]))
     assert "optbench -m sweep=grid 'batch_sizes=[1,8]', or give" in batch
     assert "batch_size=" in batch
     assert "optbench -m sweep=grid 'input_lengths=[16]'" in length

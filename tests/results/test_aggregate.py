@@ -4,6 +4,7 @@ import gc
 import inspect
 import json
 import os
+import socket
 from datetime import datetime, timezone
 
 import msgspec
@@ -154,6 +155,15 @@ def test_a_sweep_that_runs_is_not_called_dead(sweep, made_run, write_run, monkey
     assert {p.stage for p in found.points if p.name == "4"} == {"timing"}
     told = "has not started yet: its sweep is running (pid 7 on here)"
     assert {p.reason for p in found.points if p.status == "missing"} == {told}
+
+
+def test_a_run_that_was_killed_is_told_from_one_that_may_run(sweep, made_run, write_run):
+    begun = Failure("interrupted", "timing", "it still runs, or was killed")
+    unfinished = made_run(batch=16, status="failed", failure=begun, finished_at=None)
+    for number, text in ((4, f"7 {socket.gethostname()}"), (5, "7 elsewhere")):
+        (write_run(sweep / str(number), unfinished, ["quant=none"]) / LOCK_FILE).write_text(text)
+    found = {point.name: point.reason for point in aggregate([sweep]).points if point.status == "failed"}
+    assert found == {"4": "was killed in its stage 'timing'", "5": "it still runs, or was killed"}
 
 
 def test_what_was_started_on_another_host_is_not_called_dead(sweep, write_run, monkeypatch):
