@@ -272,7 +272,7 @@ def welch(first: Sequence[float], second: Sequence[float], level: float = 0.95) 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values adjusted for their number, in the given order. Source: Holm 1979."""
+    """p values adjusted for their number, in the given order. Source: Holm 1979, Scand. J. Statist. 6, 65."""
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     adjusted = [0.0] * len(p_values)
     highest = 0.0

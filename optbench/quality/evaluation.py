@@ -12,10 +12,11 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from optbench.measure.statistics import holm
 from optbench.quality.compare import compare_predictions
 from optbench.quality.drift import calibration_error, drift_of, row_divergence, vector_drift
 from optbench.quality.metrics import Metric
-from optbench.quality.paired import GATE_LEVEL, FloatArray, holm, paired_counts, wilson_interval
+from optbench.quality.paired import GATE_LEVEL, FloatArray, paired_counts, wilson_interval
 from optbench.quality.row_metric import RowMetric
 from optbench.quality.rows import LEVEL, Statistics, compare_rows, right_rows
 from optbench.records import Estimate, GroupResult, QualityResult, WorstRow

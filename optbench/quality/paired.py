@@ -7,7 +7,7 @@ candidate gets right, and a difference is candidate minus baseline.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any, Literal
@@ -289,15 +289,6 @@ def distinct_rows(*columns: NDArray[Any]) -> tuple[list[NDArray[Any]], FloatArra
     codes = np.stack([np.unique(column, return_inverse=True)[1] for column in columns], axis=1)
     _, first, counts = np.unique(codes, axis=0, return_index=True, return_counts=True)
     return [column[first] for column in columns], counts.astype(np.float64)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm-adjusted p values, in the order given. Source: Holm (1979), Scand. J. Statist. 6, 65."""
-    order = np.argsort(p_values, kind="stable")
-    factors = len(p_values) - np.arange(len(p_values))
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(np.maximum.accumulate(np.asarray(p_values)[order] * factors), 1.0)
-    return list(adjusted.tolist())
 
 
 def _acceleration(jackknife: FloatArray, counts: FloatArray) -> float | None:

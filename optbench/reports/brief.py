@@ -10,7 +10,7 @@ from optbench.records.aggregate import Point
 from optbench.records.comparison import ComparedPoint, RunComparison
 from optbench.reports import comparison as compared
 from optbench.reports import points
-from optbench.reports.plain import one_line
+from optbench.reports.escape import one_line
 from optbench.reports.run_table import label
 from optbench.units import format_share
 

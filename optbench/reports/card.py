@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from optbench.judgement.verdict import change
 from optbench.records import Estimate, MetricResult, RunResult, VariantResult
-from optbench.reports.escape import fenced, markdown, one_line
+from optbench.reports.escape import LONGEST, fenced, markdown, one_line
 from optbench.reports.gates import gate_line
 from optbench.reports.remarks import note_lines
 from optbench.reports.run_table import label
@@ -91,10 +91,10 @@ def card_text(about: About, original: str = "") -> str:
     if about.task is not None:
         metadata.setdefault("pipeline_tag", about.task)
     if results := eval_results(about):
-        metadata |= {"eval_results": results, "model_name": one_line(about.name)}
+        metadata |= {"eval_results": results, "model_name": one_line(about.name, LONGEST)}
         metadata["metrics"] = list(dict.fromkeys(item.metric_type for item in results))
     data = ModelCardData(ignore_metadata_errors=True, **metadata)
-    body = body.strip() or f"# {markdown(about.name)}"
+    body = body.strip() or f"# {markdown(about.name, LONGEST)}"
     return f"---\n{data.to_yaml()}\n---\n\n{body}\n\n{section(about)}\n"
 
 
@@ -128,15 +128,15 @@ def eval_results(about: About) -> list[EvalResult]:
         value = metric.candidate if about.variant == "candidate" else metric.baseline
         if value is None:
             continue
-        name = one_line(metric.name)
+        name = one_line(metric.name, LONGEST)
         kind = next((known for known in METRIC_TYPES if name.startswith(known)), name)
         found.append(
             EvalResult(
                 task_type=about.task,
-                dataset_type=one_line(dataset_name(dataset.path)),
-                dataset_name=one_line(dataset_name(dataset.path)),
-                dataset_config=None if dataset.name is None else one_line(dataset.name),
-                dataset_split=one_line(dataset.split),
+                dataset_type=one_line(dataset_name(dataset.path), LONGEST),
+                dataset_name=one_line(dataset_name(dataset.path), LONGEST),
+                dataset_config=None if dataset.name is None else one_line(dataset.name, LONGEST),
+                dataset_split=one_line(dataset.split, LONGEST),
                 dataset_args={"rows": quality.rows},
                 metric_type=kind,
                 metric_value=value,
@@ -163,9 +163,9 @@ def section(about: About) -> str:
     result = about.result
     parts = [BEGIN, "## Measured by optbench"]
     if result.verdict is not None:
-        parts.append(f"**Answer:** {markdown(result.verdict.sentence, None)}")
+        parts.append(f"**Answer:** {markdown(result.verdict.sentence)}")
         if result.verdict.gates:
-            parts.append("\n".join(f"- {markdown(gate_line(gate), None)}" for gate in result.verdict.gates))
+            parts.append("\n".join(f"- {markdown(gate_line(gate))}" for gate in result.verdict.gates))
     parts.append(f"These files are the **{about.variant}** of the comparison. {conditions(result)}")
     parts.append(table(rows(result)))
     if result.trust is not None:
@@ -174,7 +174,7 @@ def section(about: About) -> str:
             f"**Grade of the measurement:** {result.trust.grade}" + (f" ({reasons})" if reasons else "")
         )
     notes = [line.removeprefix("note: ") for line in note_lines(result)]
-    parts += [f"**Note:** {markdown(note, None)}" for note in notes]
+    parts += [f"**Note:** {markdown(note)}" for note in notes]
     parts += ["### How it was made", made(about)]
     if loading := how_to_load(about):
         parts += ["### How to load it", loading]
@@ -282,7 +282,7 @@ def share(part: float | None, whole: float | None) -> str:
 def made(about: About) -> str:
     """From which checkpoint, by which steps, with which hash."""
     artifact = about.found.artifact
-    lines = [f"- From the checkpoint {markdown(about.model_name)}."]
+    lines = [f"- From the checkpoint {markdown(about.model_name, LONGEST)}."]
     for step in about.steps:
         told = {
             key: value

@@ -12,8 +12,9 @@ from rich.console import Console
 from optbench.records.comparison import ComparedPoint, Difference, Judgement, Measure, RunComparison
 from optbench.records.values import Estimate
 from optbench.reports.console import console, say
-from optbench.reports.plain import markdown, markdown_table, one_line, rich_table
+from optbench.reports.escape import markdown, one_line
 from optbench.reports.points import ratio_with_interval, wide_enough
+from optbench.reports.text_tables import markdown_table, rich_table
 from optbench.units import (
     MISSING_TEXT,
     format_bytes,

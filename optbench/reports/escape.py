@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 LONGEST = 300
+"""Of a name; sentences are never cut, as their end may say what matters most."""
 UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories: controls, changes of direction, surrogates, private and unassigned, separators."""
 
@@ -14,18 +15,15 @@ ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 LINKS = {"://": "&#58;//", "www.": "www&#46;", "@": "&#64;"}
 
 
-def one_line(text: object, longest: int | None = LONGEST) -> str:
-    """The text on one line, without control and direction characters, cut where it is longer, unless null."""
+def one_line(text: object, longest: int | None = None) -> str:
+    """The text on one line, without control and direction characters, cut where it is longer."""
     kept = (" " if unicodedata.category(one) in UNSEEN else one for one in str(text))
     line = " ".join("".join(kept).split())
     return line if longest is None or len(line) <= longest else line[: longest - 1] + "…"
 
 
-def markdown(text: object, longest: int | None = LONGEST) -> str:
-    """The text as Markdown shows it: no markup, no HTML, no links, no mentions; fit for a table's cell.
-
-    longest: for names and cells; sentences, whose end may say what matters most, take null.
-    """
+def markdown(text: object, longest: int | None = None) -> str:
+    """The text as Markdown shows it: no markup, no HTML, no links, no mentions; fit for a table's cell."""
     line = "".join(ENTITIES.get(one, one) for one in one_line(text, longest))
     line = MARKUP.sub(r"\\\1", line)
     for mark, harmless in LINKS.items():

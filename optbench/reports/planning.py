@@ -12,7 +12,7 @@ from rich.text import Text
 from optbench.planning.lookup import Step
 from optbench.planning.plan import Cost, Plan, Refusal
 from optbench.reports.console import console, plural, say
-from optbench.reports.plain import one_line
+from optbench.reports.escape import one_line
 from optbench.units import format_bytes
 from optbench.verbosity import Verbosity, verbosity
 

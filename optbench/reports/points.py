@@ -14,7 +14,8 @@ from rich.table import Table
 from optbench.records.aggregate import Aggregate, Group, Point, PointStatus
 from optbench.records.values import Estimate, replace
 from optbench.reports.console import say
-from optbench.reports.plain import markdown, markdown_table, one_line, rich_table
+from optbench.reports.escape import markdown, one_line
+from optbench.reports.text_tables import markdown_table, rich_table
 from optbench.units import (
     MISSING_TEXT,
     format_bytes,

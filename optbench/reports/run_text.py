@@ -49,12 +49,12 @@ def to_markdown(result: RunResult, command: str) -> str:
     decision = result.verdict.decision if result.verdict is not None else result.status.upper()
     grade = "" if result.trust is None else f", grade {result.trust.grade}"
     parts = [f"### optbench: {markdown(decision)}{markdown(grade)}"]
-    parts += [f"**{markdown(line, None)}**" for line in head_lines(result)]
+    parts += [f"**{markdown(line)}**" for line in head_lines(result)]
     if result.variants.keys() >= BOTH:
         parts += [table(rows(result)), conditions(result)]
     lines = [*(line.strip() for line in grade_lines(result.trust)), *finding_lines(result)]
     if lines:
-        parts.append("\n".join(f"- {markdown(line, None)}" for line in lines))
+        parts.append("\n".join(f"- {markdown(line)}" for line in lines))
     if command:
         parts.append(fenced(command, "bash"))
     return "\n\n".join(parts) + "\n"

@@ -9,13 +9,11 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from sklearn.metrics import f1_score
 from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from optbench.quality.paired import (
     Bootstrap,
     distinct_rows,
-    holm,
     judge_margin,
     mcnemar_mid_p,
     non_inferiority,
@@ -394,13 +392,3 @@ def test_distinct_rows_keep_columns_together_and_count_repeats():
     columns, counts = distinct_rows(np.array(["a", "b", "a", "a"]), np.array([1, 1, 1, 2]))
     found = {(str(text), int(number)): count for text, number, count in zip(*columns, counts, strict=True)}
     assert found == {("a", 1): 2, ("b", 1): 1, ("a", 2): 1}
-
-
-@settings(max_examples=15)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
-def test_holm_agrees_with_statsmodels(p_values):
-    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
-
-
-def test_holm_of_nothing_is_nothing():
-    assert holm([]) == []

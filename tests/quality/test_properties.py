@@ -119,14 +119,6 @@ def test_an_outcome_agrees_with_its_interval_and_a_wider_margin_is_never_harder(
     assert order.index(wider.outcome) >= order.index(found.outcome)
 
 
-@quick
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_adjusted_p_values_keep_their_order_and_never_fall(p_values):
-    adjusted = paired.holm(p_values)
-    assert all(raw <= found <= 1 for raw, found in zip(p_values, adjusted, strict=True))
-    assert [found for _, found in sorted(zip(p_values, adjusted, strict=True))] == sorted(adjusted)
-
-
 def mean(weights, column):
     """The mean of a column for each resample."""
     return weights @ column / weights.sum(axis=1)

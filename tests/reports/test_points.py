@@ -7,7 +7,7 @@ import pytest
 from optbench.delivery.report import page_of
 from optbench.records import Failure, Interval, KernelReport, Percentile, Trust, replace
 from optbench.reports.console import console
-from optbench.reports.plain import markdown, one_line
+from optbench.reports.escape import markdown, one_line
 from optbench.reports.points import MOST_ROWS, maps, reasons, sheets, show, to_markdown, warnings
 from optbench.results.aggregate import aggregate
 

@@ -1,4 +1,4 @@
-"""Text from anywhere made fit for a line, a table cell or Markdown."""
+"""Tables of text from anywhere, as Markdown and for the terminal."""
 
 from __future__ import annotations
 
@@ -7,25 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-ELLIPSIS = "…"
-MARKDOWN_SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_[]|~#$"})
-HTML_SPECIAL = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-
-
-def one_line(text: str, longest: int | None = None) -> str:
-    """The text on one line without control characters, cut to `longest` characters."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    if longest is not None and len(line) > longest:
-        return line[: longest - 1] + ELLIPSIS
-    return line
-
-
-def markdown(text: str) -> str:
-    """The text as Markdown that shows just it: no markup, no HTML, no new cell."""
-    line = one_line(text)
-    for character, entity in HTML_SPECIAL.items():
-        line = line.replace(character, entity)
-    return line.translate(MARKDOWN_SPECIAL)
+from optbench.reports.escape import markdown, one_line
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> str:
