@@ -110,8 +110,7 @@ def test_the_check_on_the_page_holds_for_the_example(site, optbench, tiny_onnx, 
 def test_a_plug_in_is_on_the_help_page_and_composes_on_both_sides(site, optbench):
     page = optbench(site, "--help").stdout
     line = "    reference               ONNX's reference evaluator: numpy, one operator after the other."
-    assert f"{line} (optbench-reference)\n" in page
-    assert "    reference               from optbench-reference\n" in page
+    assert page.count(f"{line} (optbench-reference)\n") == 2  # as backend and as baseline
     done = optbench(site, "--cfg", "job", "backend=reference", "baseline=reference", "quant=none")
     assert (done.returncode, done.stderr) == (0, "")
 

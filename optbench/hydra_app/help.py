@@ -72,8 +72,9 @@ def options(group: str) -> dict[str, str]:
     for place, distribution in extensions.conf_directories().items():
         for file in (place / group).glob("*.yaml"):
             found.setdefault(file.stem, f"{meaning(file)} ({distribution})")
+    as_backend = options("backend") if group == "baseline" else {}  # what the same runtime says of itself
     for name, extension in extensions.options(group).items():
-        found.setdefault(name, f"from {extension.distribution}")
+        found.setdefault(name, as_backend.get(name, f"from {extension.distribution}"))
     return dict(sorted(found.items()))
 
 

@@ -295,8 +295,11 @@ def _acceleration(jackknife: FloatArray, counts: FloatArray) -> float | None:
     if not np.isfinite(jackknife).all():
         return None
     influence = np.average(jackknife, weights=counts) - jackknife
-    scale = float(np.sum(counts * influence**2))
-    return float(np.sum(counts * influence**3)) / (6 * scale**1.5) if scale > 0 else 0.0
+    largest = float(np.max(np.abs(influence)))
+    if largest == 0:
+        return 0.0
+    influence = influence / largest  # it has no unit, and cubes of tiny differences would underflow
+    return float(np.sum(counts * influence**3) / (6 * np.sum(counts * influence**2) ** 1.5))
 
 
 def _check_table(broken: int, fixed: int, rows: int) -> None:

@@ -392,3 +392,12 @@ def test_distinct_rows_keep_columns_together_and_count_repeats():
     columns, counts = distinct_rows(np.array(["a", "b", "a", "a"]), np.array([1, 1, 1, 2]))
     found = {(str(text), int(number)): count for text, number, count in zip(*columns, counts, strict=True)}
     assert found == {("a", 1): 2, ("b", 1): 1, ("a", 2): 1}
+
+
+def test_the_acceleration_has_no_unit_and_tiny_differences_have_one_too():
+    rows = np.array([0.0, 1.0, 5.0, 9.0])
+    large, tiny = (
+        paired_bootstrap(weighted_mean, rows * scale, resamples=100).acceleration for scale in (1.0, 1e-160)
+    )
+    assert tiny == pytest.approx(large)
+    assert large != 0
