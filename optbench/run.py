@@ -92,6 +92,7 @@ def run(
     error: BaseException | None = None
     try:
         check(config)
+        require_files(config)
         display.begin(config, directory)
         with deadline, no_child_left(), contextlib.ExitStack() as stack:
             preparing = Preparing(config, draft, stack, templates)
@@ -145,7 +146,6 @@ class Stages:
 
     def all(self) -> None:
         """Run every stage: what is timed alone on this machine, all else beside other runs."""
-        require_files(self.config)
         with host.beside_others(self.waiting):
             crew, artifacts, examples, opened = self.prepare()
         for name in self.config.variants:

@@ -61,7 +61,8 @@ def require_artifact(name: str, variant: Variant, directory: Path) -> None:
 def require_fit(config: RunConfig, spec: ModelSpec) -> None:
     """Raise ConfigError, MissingExtra or Unsupported if a config does not fit the model or itself."""
     generated = config.task.generated_tokens or 0
-    if config.task.has_length and spec.max_length is not None:
+    takes_rows = config.measure.scope is Scope.end_to_end  # as they are, whatever input_length says
+    if config.task.has_length and spec.max_length is not None and not takes_rows:
         longest = spec.max_length - generated
         if config.input_length > longest:
             new = f" less the {generated} new tokens" if generated else ""

@@ -25,9 +25,11 @@ def test_markdown_shows_what_is_there_and_does_nothing(text, safe):
     assert markdown(text) == safe
 
 
-def test_long_text_is_cut():
-    assert one_line("x" * 500) == "x" * 299 + "…"
-    assert len(one_line("x" * 300)) == 300
+def test_names_are_cut_where_they_are_longer_and_sentences_never():
+    assert one_line("x" * 500, 300) == "x" * 299 + "…"
+    assert len(one_line("x" * 300, 300)) == 300
+    assert one_line("x" * 5000) == "x" * 5000
+    assert markdown("y" * 500, 10) == "y" * 9 + "…"
 
 
 def test_a_code_block_cannot_be_closed_from_inside():
