@@ -21,9 +21,9 @@ slow: $(VENV)/installed ## tests on real models and real processes
 release: $(VENV)/installed ## what takes too long for every change: every fault, launcher and documented command
 	$(BIN)/pytest -n $(JOBS) -m "release and not gpu"
 
-coverage: $(VENV)/installed ## the fast tests, and which lines none of them runs, child processes included
+coverage: $(VENV)/installed ## fast and slow tests, and the lines that none of them runs, child processes included
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -m "not slow and not gpu"
+	$(BIN)/coverage run -m pytest -q -n $(JOBS) -m "not release and not gpu"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

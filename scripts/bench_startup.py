@@ -28,7 +28,7 @@ OURS = (sys.executable, "-m", "optbench")
 
 PROBE = """
 import sys
-from optbench.processes.worker import memory_bytes
+from optbench.processes.this_process import memory_bytes
 from optbench.cli import main
 code = main(sys.argv[2:])
 open(sys.argv[1], "w").write(str(memory_bytes("VmHWM")))
