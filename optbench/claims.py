@@ -28,6 +28,8 @@ RESULTS = (RESULT_FILE, REPORT_FILE, SAMPLES_FILE, BLOCKS_FILE, REQUESTS_FILE, P
 """What a run leaves: an earlier one's must not lie beside a later one's."""
 OURS = (*RESULTS, PLAN_FILE, LOG_FILE, ".hydra")
 """What a run or sweep that could not start has left."""
+EARLIER = ".earlier"
+"""Where an earlier run's files wait for the end of a later one in the same directory."""
 TRIES, PAUSE_SECONDS = 10, 0.02
 """Who only looks whether a directory is claimed holds its lock for a moment."""
 
@@ -48,7 +50,8 @@ class Holder:
 class Claim:
     """A directory that this process alone writes into, until `release` or `withdraw`.
 
-    overwrites: whether an earlier run or sweep lay there. The earlier run's results are removed.
+    overwrites: whether an earlier run or sweep lay there. Its files are set aside; `withdraw` puts them
+    back, and whoever is killed leaves them there.
     """
 
     def __init__(self, directory: Path, made: list[Path], stream: int | None) -> None:
@@ -58,8 +61,9 @@ class Claim:
         names = {item.name for item in directory.iterdir()} - {LOCK_FILE}
         self.overwrites = bool(names & {RESULT_FILE, PLAN_FILE})
         self._kept = set() if self.overwrites else names
-        for name in RESULTS if RESULT_FILE in names else ():
-            (directory / name).unlink(missing_ok=True)
+        if self.overwrites:
+            remove(directory / EARLIER)
+            move(OURS, directory, directory / EARLIER)
 
     @classmethod
     def take(cls, directory: Path, key: str) -> Claim:
@@ -82,7 +86,8 @@ class Claim:
             ) from error
 
     def release(self) -> None:
-        """Let go; safe to call again."""
+        """Let go; safe to call again. What an earlier run left here is gone then."""
+        remove(self.directory / EARLIER)
         if self._stream is not None:
             with contextlib.suppress(OSError):
                 (self.directory / LOCK_FILE).unlink(missing_ok=True)
@@ -96,6 +101,7 @@ class Claim:
         """
         for name in {*OURS, *more} - self._kept:
             remove(self.directory / name)
+        move(OURS, self.directory / EARLIER, self.directory)
         self.release()
         for place in self._made:
             with contextlib.suppress(OSError):
@@ -177,6 +183,14 @@ def is_locked(stream: int) -> bool:
         return False
     fcntl.flock(stream, fcntl.LOCK_UN)
     return False
+
+
+def move(names: Iterable[str], source: Path, target: Path) -> None:
+    """Move what is there of these files to another directory, which is made for the first of them."""
+    for name in names:
+        if (source / name).exists():
+            target.mkdir(mode=0o700, exist_ok=True)
+            (source / name).replace(target / name)
 
 
 def remove(path: Path) -> None:

@@ -120,6 +120,21 @@ def test_nothing_of_an_earlier_run_lies_beside_a_later_one(tmp_path):
     claim.release()
 
 
+def test_an_earlier_run_comes_back_where_a_later_one_had_nothing_to_keep(tmp_path):
+    (tmp_path / ".hydra").mkdir()
+    for name in ("result.json", "report.html", ".hydra/config.yaml", "notes.txt"):
+        (tmp_path / name).write_text("earlier")
+    claim = Claim.take(tmp_path, "directory")
+    assert everything(tmp_path / ".earlier") == [".hydra", ".hydra/config.yaml", "report.html", "result.json"]
+    (tmp_path / ".hydra").mkdir()
+    for name in ("result.json", ".hydra/config.yaml", "optbench.log"):
+        (tmp_path / name).write_text("later")
+    claim.withdraw()
+    assert everything(tmp_path) == [".hydra", ".hydra/config.yaml", "notes.txt", "report.html", "result.json"]
+    assert (tmp_path / "result.json").read_text() == "earlier"
+    assert (tmp_path / ".hydra" / "config.yaml").read_text() == "earlier"
+
+
 def test_a_file_system_without_locks_is_used_without_them(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "locked", lambda file: None)
     Claim.take(tmp_path / "out", "directory").release()
