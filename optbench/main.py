@@ -24,7 +24,7 @@ from optbench.delivery.command_line import SWEEP_FLAGS, resuming
 from optbench.errors import ConfigError, OptbenchError, ResultError, Unsupported
 from optbench.hydra_app import plugins
 from optbench.hydra_app.arguments import words_of
-from optbench.hydra_app.axes import point_title
+from optbench.hydra_app.axes import own_overrides, point_title
 from optbench.hydra_app.composition import (
     COMPOSING_ERRORS,
     CONFIG_NAME,
@@ -161,8 +161,8 @@ def left_out(search: Search, config: RunConfig, directory: Path, reason: str) ->
 
 def own_choices(overrides: Sequence[str]) -> dict[str, str]:
     """What sets a point of a sweep apart: axis to value."""
-    pairs = [item.partition("=") for item in overrides]
-    return {key: value for key, _, value in pairs if key in Invocation.axes}
+    pairs = [item.partition("=") for item in own_overrides(overrides)]
+    return {key: value for key, _, value in pairs}
 
 
 def kept_templates(directory: Path) -> Templates:
