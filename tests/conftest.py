@@ -7,12 +7,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import Phase, settings
-
-# Without the phase that explains a failure by tracing lines: in Python 3.11 a trace beside torch's own hook
-# into the interpreter can loop for ever, out of reach of a test's time limit.
-settings.register_profile("optbench", phases=[phase for phase in Phase if phase is not Phase.explain])
-settings.load_profile("optbench")
 
 WORDS = ["good", "bad", "great", "awful", "fine", "poor", "film", "plot", "cast", "a", "the", "is", "was"]
 HEADER = b'{"x":{"dtype":"F32","shape":[7],"data_offsets":[0,28]}}'

@@ -43,6 +43,7 @@ class Deadline:
         self._lock = threading.Lock()
         self._runner = threading.get_ident()
         self._before: Any = None
+        self._has_ended = False
 
     def check(self) -> None:
         """Raise OutOfTime once the time is over."""
@@ -63,14 +64,20 @@ class Deadline:
         self.end()
 
     def end(self) -> None:
-        """Stop watching; safe to call again."""
-        with self._lock:
+        """Stop watching; safe to call again. An interruption that is still on its way ends here."""
+        while not self._has_ended:
+            with contextlib.suppress(OutOfTime):
+                self._stop()
+
+    def _stop(self) -> None:
+        with self._lock:  # after which nobody interrupts any more
             self._over.set()
             if self._before is not None:
                 signal.signal(SIGNAL, self._before)
                 self._before = None
-            elif self.seconds is not None:
-                raise_in(self._runner, None)
+        for _ in range(2):  # the interpreter looks for exceptions from other threads where a loop turns
+            pass
+        self._has_ended = True
 
     def _takes_signals(self) -> bool:
         return SIGNAL is not None and self._runner == threading.main_thread().ident
@@ -103,9 +110,11 @@ class Deadline:
             raise OutOfTime
 
 
-def raise_in(thread: int, error: type[BaseException] | None) -> None:
-    """Raise `error` in another thread at its next bytecode; null takes back what was not raised yet."""
+def raise_in(thread: int, error: type[BaseException]) -> None:
+    """Raise `error` in another thread at its next bytecode.
+
+    It is never taken back with a null: CPython 3.11 then looks for an exception that is not there at every
+    call for the rest of the process, and for ever where a debugger or coverage traces it.
+    """
     with contextlib.suppress(AttributeError):  # an interpreter without CPython's C interface
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(thread), None if error is None else ctypes.py_object(error)
-        )
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))

@@ -1,6 +1,7 @@
 """The most time a run may take: what is ended, what is spared, and what is interrupted."""
 
 import signal
+import subprocess
 import sys
 import threading
 from types import SimpleNamespace
@@ -159,3 +160,28 @@ def test_a_limit_that_is_lost_to_a_destructor_is_tried_again(monkeypatch):
     monkeypatch.setattr(deadline, "_interrupt", interrupt)
     deadline._watch()
     assert len(tries) == 3
+
+
+def test_an_interpreter_whose_deadline_has_ended_twice_can_be_traced():
+    """Coverage, debuggers and hypothesis trace; an exception that was taken back made them loop for ever."""
+    script = (
+        "import sys, threading\n"
+        "from optbench.processes.deadline import Deadline\n"
+        "def ended():\n"
+        "    deadline = Deadline(60.0)\n"
+        "    with deadline:\n"
+        "        pass\n"
+        "    deadline.end()\n"
+        "def traced():\n"
+        "    ended()\n"
+        "    sys.settrace(lambda *_: None)\n"
+        "    (lambda: None)()\n"
+        "    sys.settrace(None)\n"
+        "traced()\n"
+        "other = threading.Thread(target=traced, daemon=True)\n"
+        "other.start()\n"
+        "other.join(20)\n"
+        "assert not other.is_alive()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
+    assert done.returncode == 0
