@@ -1,6 +1,5 @@
 """Whole runs over the made-up runtime: real processes, no deep-learning library."""
 
-import importlib
 import json
 import math
 import os
@@ -21,6 +20,7 @@ from optbench.processes import crew
 from optbench.processes.child import start
 from optbench.processes.template import Template
 from optbench.records import KernelReport, read_result
+from optbench.stages import preparing
 from optbench.stages.starting import kernels_or_reason
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks and signals as on Linux")
@@ -192,8 +192,9 @@ def test_the_points_of_a_sweep_share_their_templates(place, fake, monkeypatch):
     made = []
     monkeypatch.setattr(crew, "Template", lambda *args: made.append(Template(*args)) or made[-1])
     readers = []
-    run = importlib.import_module("optbench.run")  # as an attribute it is the function
-    monkeypatch.setattr(run, "start", lambda *args, **kw: readers.append(start(*args, **kw)) or readers[-1])
+    monkeypatch.setattr(
+        preparing, "start", lambda *args, **kw: readers.append(start(*args, **kw)) or readers[-1]
+    )
     sweep = ["-m", *fake[:-4], *SHORT, "hydra.sweep.dir=sweep", "batch_size=1,2"]
     assert main(sweep) == 0
     assert len(made) == len(readers) == 1

@@ -34,6 +34,7 @@ from optbench.hydra_app.invocation import Invocation
 from optbench.hydra_app.launchers import LostJobError, every_job_awaited, release
 from optbench.hydra_app.typed import leave, to_config
 from optbench.processes.termination import terminable
+from optbench.processes.this_process import niceness, set_niceness
 from optbench.records import RunResult, read_result
 from optbench.search.objectives import WORST, objective
 from optbench.stages.draft import Draft
@@ -73,6 +74,7 @@ class RemotePoint:
     verbosity: Verbosity
     stop_file: Path
     thread_counts: dict[str, str]
+    niceness: int
 
     def __call__(self, config: DictConfig) -> Any:
         """The objectives of a point."""
@@ -80,6 +82,7 @@ class RemotePoint:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal signals all; who started us decides
         sys.argv = list(self.command)
         set_verbosity(self.verbosity)
+        set_niceness(self.niceness)  # Ray sets its workers back behind all others, which nobody asked for
         for name in THREAD_COUNTS:
             os.environ.pop(name, None)
         os.environ.update(self.thread_counts)
@@ -137,6 +140,7 @@ class Guarded(Launcher):
             verbosity=verbosity(),
             stop_file=Path(str(config.hydra.sweep.dir)) / STOP_FILE,
             thread_counts={name: os.environ[name] for name in THREAD_COUNTS if name in os.environ},
+            niceness=niceness() or 0,
         )
         self._inner = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=point, config=config

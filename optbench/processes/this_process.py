@@ -80,6 +80,13 @@ def niceness() -> int | None:
     return os.getpriority(os.PRIO_PROCESS, 0) if hasattr(os, "getpriority") else None
 
 
+def set_niceness(value: int) -> None:
+    """Ask for a niceness; one that is lower than now needs privilege, without which nothing changes."""
+    if hasattr(os, "setpriority"):
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, value)
+
+
 def memory_bytes(field: str) -> int | None:
     """VmRSS (now) or VmHWM (highest so far) of this process; null where /proc does not tell.
 

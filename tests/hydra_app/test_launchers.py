@@ -173,6 +173,7 @@ def two_nodes(short_place, monkeypatch):
     cluster.shutdown()
 
 
+@pytest.mark.release
 def test_a_ray_cluster_of_two_nodes(sweep, tmp_path, two_nodes):
     done = sweep("cluster=ray", f"hydra.launcher.ray.init.address={two_nodes.address}")
     check(tmp_path, done)

@@ -312,6 +312,7 @@ def test_a_remote_point_can_be_sent_by_plain_pickle(tmp_path):
         verbosity=Verbosity.quiet,
         stop_file=tmp_path / STOP_FILE,
         thread_counts={},
+        niceness=0,
     )
     assert pickle.loads(pickle.dumps(point)) == point
 

@@ -91,7 +91,7 @@ def test_the_capacity_of_a_run_follows_from_its_requests(place, fake, capfd):
     assert server.capacity_ratio.value == pytest.approx(ratio)
     gate = result.verdict.gates[0]
     assert (gate.name, gate.outcome) == ("min_requests_per_second", "inconclusive")
-    assert gate.needs == "at least 3 more streams"
+    assert gate.needs.startswith("at least 3 more streams")  # and more, where the machine was disturbed
     check_requests(place, server)
     assert not (place / "out" / ".work").exists()
 
