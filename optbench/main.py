@@ -300,6 +300,8 @@ def is_sweep(arguments: list[str]) -> bool:
     Hydra refuses lists of values such as batch_size=1,8 before it has read the experiment.
     """
     words = words_of(arguments)
+    if not any(item.lstrip("+").startswith("experiment") for item in words.overrides):
+        return False
     try:
         with initialized(config_places(words)):
             first = composed([first_value(item) for item in words.overrides], config_name(words))
