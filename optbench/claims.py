@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optbench.errors import ConfigError
-from optbench.locations import LOCK_FILE, LOG_FILE, REPORT_FILE
+from optbench.locations import HYDRA_DIRECTORY, LOCK_FILE, LOG_FILE, REPORT_FILE
 from optbench.records import BLOCKS_FILE, PREDICTIONS_FILE, REQUESTS_FILE, RESULT_FILE, SAMPLES_FILE
 from optbench.records.aggregate import PLAN_FILE
 
@@ -26,7 +26,7 @@ if sys.platform != "win32":
 
 RESULTS = (RESULT_FILE, REPORT_FILE, SAMPLES_FILE, BLOCKS_FILE, REQUESTS_FILE, PREDICTIONS_FILE)
 """What a run leaves: an earlier one's must not lie beside a later one's."""
-OURS = (*RESULTS, PLAN_FILE, LOG_FILE, ".hydra")
+OURS = (*RESULTS, PLAN_FILE, LOG_FILE, HYDRA_DIRECTORY)
 """What a run or sweep that could not start has left."""
 EARLIER = ".earlier"
 """Where an earlier run's files wait for the end of a later one in the same directory."""

@@ -13,6 +13,10 @@ LOG_FILE = "optbench.log"
 REPORT_FILE = "report.html"
 """A run or a sweep as one page, in its directory."""
 
+HYDRA_DIRECTORY = ".hydra"
+OVERRIDES_FILE = "overrides.yaml"
+"""Where Hydra keeps, in the directory of each run, what the command line set."""
+
 LOCK_FILE = ".running"
 """In the directory of a run or sweep while it lasts: whose it is."""
 

@@ -36,10 +36,9 @@ from optbench.hydra_app.composition import (
 )
 from optbench.hydra_app.invocation import Invocation
 from optbench.hydra_app.typed import print_problems, to_config
-from optbench.locations import LOG_FILE, conf_dir
+from optbench.locations import HYDRA_DIRECTORY, LOG_FILE, conf_dir
 from optbench.processes.termination import exit_code_of, terminable
 from optbench.records import RESULT_FILE, read_result
-from optbench.results.walk import HYDRA_DIRECTORY
 from optbench.search.objectives import WORST
 from optbench.stages.draft import refused
 from optbench.verbosity import Verbosity, verbosity

@@ -13,7 +13,7 @@ from optbench.claims import Claim
 from optbench.config import RunConfig
 from optbench.errors import ConfigError
 from optbench.hydra_app.hooks import directory_problems
-from optbench.results.walk import HYDRA_DIRECTORY, OVERRIDES_FILE
+from optbench.locations import HYDRA_DIRECTORY, OVERRIDES_FILE
 
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] %(message)s"
 """As in conf/hydra/job_logging/optbench.yaml."""

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from optbench.locations import HYDRA_DIRECTORY, OVERRIDES_FILE
 from optbench.reports.escape import one_line
 
 CONFIG_FLAGS = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp")
@@ -43,7 +44,7 @@ def overrides_of(run: Path) -> list[str] | None:
 
     directory = run if run.is_dir() else run.parent
     try:
-        found = yaml.safe_load((directory / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+        found = yaml.safe_load((directory / HYDRA_DIRECTORY / OVERRIDES_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
     return found if isinstance(found, list) and all(isinstance(item, str) for item in found) else None

@@ -39,6 +39,7 @@ from optbench.hydra_app.axes import (
 from optbench.hydra_app.complaints import complaint
 from optbench.hydra_app.invocation import Invocation
 from optbench.hydra_app.typed import leave, print_problems, to_config
+from optbench.locations import HYDRA_DIRECTORY
 from optbench.processes.termination import exit_code_of
 from optbench.records import RESULT_FILE, read_result
 from optbench.results.walk import read_plan
@@ -212,7 +213,7 @@ def sweep_exit_code(directory: Path) -> int:
     if Invocation.interrupted:
         return exit_code_of(Invocation.interruption())
     codes = []
-    for job in sorted(path for path in directory.iterdir() if (path / ".hydra").is_dir()):
+    for job in sorted(path for path in directory.iterdir() if (path / HYDRA_DIRECTORY).is_dir()):
         try:
             codes.append(3 if read_result(job / RESULT_FILE).status == "failed" else 0)
         except ResultError:

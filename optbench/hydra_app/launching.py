@@ -33,6 +33,7 @@ from optbench.errors import ConfigError, ResultError
 from optbench.hydra_app.invocation import Invocation
 from optbench.hydra_app.launchers import LostJobError, every_job_awaited, release
 from optbench.hydra_app.typed import leave, to_config
+from optbench.locations import HYDRA_DIRECTORY
 from optbench.processes.termination import terminable
 from optbench.processes.this_process import niceness, set_niceness
 from optbench.records import RunResult, read_result
@@ -188,7 +189,7 @@ class Guarded(Launcher):
             if (result := finished(place)) is not None:
                 batch.done[number] = completed(self._objectives(result))
         left = [job for job in block if job[0] not in batch.done]
-        begun = [job for job in left if (places[job[0]] / ".hydra").is_dir()]
+        begun = [job for job in left if (places[job[0]] / HYDRA_DIRECTORY).is_dir()]
         batch.starts.update(number for number, _ in begun)
         fresh = [job for job in left if job not in begun]
         if len(fresh) == len(block):

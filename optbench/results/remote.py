@@ -15,11 +15,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from optbench.errors import ResultError
+from optbench.locations import HYDRA_DIRECTORY, OVERRIDES_FILE
 from optbench.records import PREDICTIONS_FILE, RESULT_FILE
 from optbench.records.aggregate import PLAN_FILE, Aggregate, Point
 from optbench.records.search import TUNE_FILE
 from optbench.records.values import replace
-from optbench.results.walk import HYDRA_DIRECTORY, OVERRIDES_FILE
 
 SEPARATOR = "://"
 FOR_TABLES = (RESULT_FILE, PLAN_FILE, TUNE_FILE, f"{HYDRA_DIRECTORY}/{OVERRIDES_FILE}")

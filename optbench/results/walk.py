@@ -15,14 +15,12 @@ from typing import Any
 import msgspec
 
 from optbench.errors import ResultError
-from optbench.locations import LOCK_FILE, LOG_FILE
+from optbench.locations import HYDRA_DIRECTORY, LOCK_FILE, LOG_FILE, OVERRIDES_FILE
 from optbench.records import DECODE_ERRORS, RESULT_FILE, SCHEMA_VERSION, Failure, MetricResult, Status
 from optbench.records.aggregate import AGGREGATE_VERSION, PLAN_FILE, SweepPlan
 from optbench.records.speed import ColdStart, Comparison, Grade, Latency, Throughput
 from optbench.records.values import Estimate
 
-HYDRA_DIRECTORY = ".hydra"
-OVERRIDES_FILE = "overrides.yaml"
 NOT_PLAIN = "'\"&*!|>%@`{[?#"
 """Starts of a YAML scalar that is more than its own text."""
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from optbench.components import register
+from optbench.locations import HYDRA_DIRECTORY
 from optbench.records import RunResult, TrackedRun
 from optbench.tracking.log_entry import LogEntry, entry_of
 from optbench.tracking.tracker import (
-    HYDRA_DIRECTORY,
     SWEEP_FILES,
     Group,
     Tracker,

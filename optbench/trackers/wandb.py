@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from optbench.components import register
 from optbench.errors import DataError
+from optbench.locations import HYDRA_DIRECTORY
 from optbench.records import RunResult, TrackedRun
 from optbench.tracking.log_entry import entry_of
-from optbench.tracking.tracker import HYDRA_DIRECTORY, Group, Tracker, without_passwords
+from optbench.tracking.tracker import Group, Tracker, without_passwords
 
 if TYPE_CHECKING:
     import wandb

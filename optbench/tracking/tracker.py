@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from optbench.components import Component
+from optbench.locations import HYDRA_DIRECTORY
 from optbench.records import RESULT_FILE, RunResult, TrackedRun
 
 RUN_FILES = (RESULT_FILE, "report.html")
-HYDRA_DIRECTORY = ".hydra"
 SWEEP_FILES = ("results.json", "results.csv", "report.html", "sweep.json", "tune.json")
 PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
 
