@@ -29,6 +29,10 @@ MANIFEST = "optbench.json"
 PACKAGE = Path(__file__).resolve().parent
 
 
+CONFIG_NAME = "config"
+"""The config that a run starts from, unless --config-name says otherwise."""
+
+
 def conf_dir() -> Path:
     """The shipped configs: beside the package in a checkout, inside it in a wheel."""
     for candidate in (PACKAGE / "conf", PACKAGE.parent / "conf"):

@@ -7,46 +7,41 @@ import contextlib
 import logging
 import os
 import sys
-from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
-from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from optbench.claims import Claim, remove
-from optbench.delivery.command_line import SWEEP_FLAGS, resuming
-from optbench.errors import ConfigError, OptbenchError, ResultError, Unsupported
+from optbench.claims import Claim
+from optbench.delivery.command_line import SWEEP_FLAGS
+from optbench.errors import ConfigError, OptbenchError, ResultError
 from optbench.hydra_app import plugins
-from optbench.hydra_app.arguments import words_of
+from optbench.hydra_app.arguments import own_name, own_places, words_of
 from optbench.hydra_app.axes import own_overrides, point_title
 from optbench.hydra_app.composition import (
     COMPOSING_ERRORS,
-    CONFIG_NAME,
     composed,
-    composition_problems,
     first_value,
     initialized,
     prepare,
 )
+from optbench.hydra_app.endings import discard, ended_early, give_back, interrupted, refuse
 from optbench.hydra_app.invocation import Invocation
 from optbench.hydra_app.typed import print_problems, to_config
-from optbench.locations import HYDRA_DIRECTORY, LOG_FILE, conf_dir
-from optbench.processes.termination import exit_code_of, terminable
-from optbench.records import RESULT_FILE, read_result
+from optbench.locations import CONFIG_NAME, LOG_FILE, conf_dir
+from optbench.processes.termination import terminable
+from optbench.records import RESULT_FILE
 from optbench.search.objectives import WORST
-from optbench.stages.draft import refused
 from optbench.verbosity import Verbosity, verbosity
 
 if TYPE_CHECKING:
     from optbench.config import RunConfig
     from optbench.processes.crew import Templates
-    from optbench.records import RunResult
     from optbench.run import Outcome
     from optbench.search.tune import Search
 
@@ -113,16 +108,6 @@ def point(config: RunConfig, directory: Path) -> tuple[float, ...]:
         publish(config.tracking, outcome.result, directory, directory.parent if sweeping else None)
     Invocation.exit_code = outcome.exit_code
     return tuple(objective(kind, outcome.result) for kind in config.objectives)
-
-
-def give_back(outcome: Outcome) -> None:
-    """Leave nothing of a run that could not start or was interrupted before it had measured anything."""
-    if isinstance(outcome.error, KeyboardInterrupt):
-        raise outcome.error
-    if Invocation.claim is not None:
-        Invocation.claim.withdraw()
-    if outcome.error is not None:
-        print_problems(ConfigError(*problems_of(outcome.error)))
 
 
 def search_of(config: RunConfig, directory: Path) -> Search | None:
@@ -192,50 +177,6 @@ def resumed(config: RunConfig, directory: Path, quiet: bool = False) -> Outcome 
     return Outcome(result, directory, None)
 
 
-def problems_of(error: BaseException) -> list[str]:
-    """What an error says, a line for each problem: only these two kinds hold several."""
-    if isinstance(error, ConfigError | Unsupported):
-        return str(error).splitlines()
-    return [" ".join(str(error).split())]
-
-
-def discard(directory: Path, hydra_config: HydraConf) -> None:
-    """Remove what Hydra wrote for a config that cannot be read, and its directory where Hydra named that."""
-    remove(directory / HYDRA_DIRECTORY)
-    remove(directory / f"{hydra_config.job.name}.log")
-    named = any(str(item).startswith("hydra.run.dir=") for item in hydra_config.overrides.hydra)
-    for place in () if named else (directory, directory.parent):
-        with contextlib.suppress(OSError):
-            place.rmdir()
-
-
-def interrupted(error: KeyboardInterrupt) -> int:
-    """What is left and said when Ctrl-C or SIGTERM ended everything; the exit code."""
-    said = f"optbench: {str(error) or 'interrupted'}"
-    if (claim := Invocation.claim) is None:
-        sys.stderr.write(f"{said}\n")
-    elif Invocation.sweeping:
-        sys.stderr.write(f"{said}; to go on where it ended: {resuming(sys.argv, claim.directory)}\n")
-    else:
-        found = result_so_far(claim.directory)
-        if found is not None and found.variants:
-            sys.stderr.write(f"{said}; what was measured lies in {claim.directory}\n")
-        else:
-            failure = None if found is None else found.failure
-            stage = "configuration" if failure is None else failure.stage
-            claim.withdraw()
-            sys.stderr.write(f"{said} in its stage '{stage}'; nothing was measured yet, so nothing is left\n")
-    return exit_code_of(error)
-
-
-def result_so_far(directory: Path) -> RunResult | None:
-    """What a run has written until now."""
-    try:
-        return read_result(directory)
-    except ResultError:
-        return None
-
-
 def launch(arguments: list[str], planning: bool = False) -> int:
     """Run the Hydra application with `arguments`, or tell what it would do; returns the exit code."""
     prepare()
@@ -302,45 +243,11 @@ def is_sweep(arguments: list[str]) -> bool:
     if not any(item.lstrip("+").startswith("experiment") for item in words.overrides):
         return False
     try:
-        with initialized(config_places(words)):
-            first = composed([first_value(item) for item in words.overrides], config_name(words))
+        with initialized(own_places(words)):
+            first = composed([first_value(item) for item in words.overrides], own_name(words))
     except COMPOSING_ERRORS:
         return False
     return bool(first.hydra.mode is RunMode.MULTIRUN)
-
-
-def config_places(words: Namespace) -> list[Path]:
-    """The user's own config directory, if there is one."""
-    return [] if words.config_dir is None else [Path(words.config_dir)]
-
-
-def config_name(words: Namespace) -> str:
-    """The config to start from."""
-    return str(words.config_name or CONFIG_NAME)
-
-
-def refuse(arguments: list[str], error: Exception) -> int:
-    """Say everything that is wrong with a command line or its files; the exit code."""
-    if isinstance(error, OptbenchError):
-        print_problems(ConfigError(*problems_of(error)))
-        return error.exit_code
-    words = words_of(arguments)
-    problems = composition_problems(words.overrides, error, config_places(words), config_name(words))
-    print_problems(ConfigError(*problems))
-    return ConfigError.exit_code
-
-
-def ended_early(error: Exception) -> int:
-    """Say why a sweep ended before its last point, as when Hydra or a launcher failed; the exit code."""
-    if isinstance(error, OSError) and error.strerror:
-        told = refused(error.filename or Invocation.directory or "a file", error)
-    else:
-        told = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    sys.stderr.write(
-        f"optbench: the sweep ended before its last point: {told}; when that is mended, run it again with "
-        f"resume={Invocation.directory}: what it has measured is taken over\n"
-    )
-    return exit_code_of(Invocation.interruption()) if Invocation.interrupted else 3
 
 
 @contextlib.contextmanager

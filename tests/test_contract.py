@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from optbench.backends.fake import Fake
+from optbench.backends.fake import Fake, FakeSession
 from optbench.backends.onnxruntime import OnnxRuntime
 from optbench.backends.openvino import OpenVino
 from optbench.backends.pytorch import PyTorch
@@ -15,6 +15,17 @@ from optbench.contract import backend_violations, declaration_violations, sessio
 
 OPTIONS = LoadOptions(1, WaitPolicy.runtime, "default", "AutoModelForSequenceClassification")
 TOKENS = {"input_ids": np.array([[1, 2, 3, 4], [5, 6, 7, 9]])}
+
+
+def test_the_fake_takes_pixels_as_well_as_tokens():
+    from optbench.measure.fake import FakeCalls, FakeRuntime
+
+    calls = FakeCalls(FakeRuntime(1e-6, "constant", 0.0, 0.0), np.random.default_rng(0))
+    session = FakeSession(calls, Fake(), threads=1)
+    pixels = np.zeros((2, 3, 4, 4), np.float32)
+    pixels[1, 0, 0, 0] = 1
+    raw = session.forward(session.bind({"pixel_values": pixels}))
+    assert session.outputs(raw)["logits"].tolist() == [[1, 0], [0, 1]]
 
 
 @pytest.mark.parametrize("backend", [OnnxRuntime(), OpenVino(), Fake(call_seconds=1e-6)], ids=Backend.label)

@@ -97,7 +97,7 @@ LAYERS = [
     {"hydra_app.axes"},
     {"hydra_app.hooks"},
     {"hydra_app.arguments", "hydra_app.composition", "api.places"},
-    {"hydra_app.launching"},
+    {"hydra_app.launching", "hydra_app.endings"},
     {"main", "api.choices"},
     {"api.calls"},
     {"commands.cache", "commands.export", "commands.report"},

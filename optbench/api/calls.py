@@ -19,8 +19,7 @@ from optbench.api.places import claimed, keep_overrides, logged, new_directory, 
 from optbench.api.views import Compared, Results, Run, viewed
 from optbench.config import RunConfig
 from optbench.errors import ConfigError, OptbenchError, ResultError
-from optbench.hydra_app.composition import CONFIG_NAME
-from optbench.locations import LOG_FILE
+from optbench.locations import CONFIG_NAME, LOG_FILE
 from optbench.records import RESULT_FILE, read_result, to_json, write_atomically
 from optbench.records.aggregate import PLAN_FILE, SweepPlan
 

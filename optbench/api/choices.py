@@ -14,7 +14,6 @@ from optbench.config import RunConfig
 from optbench.errors import ConfigError
 from optbench.hydra_app.composition import (
     COMPOSING_ERRORS,
-    CONFIG_NAME,
     composed,
     composition_problems,
     initialized,
@@ -22,6 +21,7 @@ from optbench.hydra_app.composition import (
     reason_of,
 )
 from optbench.hydra_app.typed import to_config
+from optbench.locations import CONFIG_NAME
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ class FakeSession:
     def forward(self, bound: Mapping[str, NDArray[np.generic]]) -> Any:
         """Let the next call's time pass."""
         self.wait(self.draw())
-        return bound["input_ids"]
+        return bound["input_ids"] if "input_ids" in bound else next(iter(bound.values()))
 
     def draw(self) -> float:
         """Seconds of the next call."""
@@ -126,10 +126,10 @@ class FakeSession:
             pass
 
     def outputs(self, raw: Any) -> dict[str, NDArray[np.generic]]:
-        """Two logits per row, float32 [batch, 2]: an even or an odd sum of token ids."""
+        """Two logits per row, float32 [batch, 2]: an even or an odd sum of token ids, or of pixels."""
         import numpy as np
 
-        odd = (raw.sum(axis=1) % 2).astype(np.float32)
+        odd = (raw.reshape(len(raw), -1).sum(axis=1) // 1 % 2).astype(np.float32)
         return {"logits": np.stack([1 - odd, odd], axis=1)}
 
     def synchronize(self) -> None:

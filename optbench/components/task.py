@@ -36,8 +36,8 @@ class Task(Component, ABC):
     has_length: ClassVar[bool] = True
     """Whether input_length means anything: the inputs are sequences of tokens."""
 
-    aligns_labels: ClassVar[bool] = False
-    """Whether the labels of the rows must be those of the model."""
+    labels_show_in: ClassVar[Literal["columns", "rows"] | None] = None
+    """What tells whether labels are the model's: plain columns, or rows once read; null if any will do."""
 
     evaluation_batch_size: ClassVar[int | None] = None
     """Rows that are evaluated together unless the config says otherwise; null leaves it to the run."""
@@ -71,10 +71,9 @@ class Task(Component, ABC):
     ) -> str | None:
         """Why rows with these plain columns have no labels; null where they have some that are the model's.
 
-        For a plan, of a task that `aligns_labels`. Raises DataError as `examples` does, NotImplementedError
-        where only `examples` can tell.
+        For a plan, of a task whose `labels_show_in` them. Raises DataError as `examples` does.
         """
-        raise NotImplementedError
+        return None
 
     def refuses_pipeline(self) -> str | None:
         """None, or why there is no `pipeline`."""

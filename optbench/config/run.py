@@ -220,8 +220,13 @@ class RunConfig(Component):
                 "input_length must be left out with measure.scope=end_to_end, whose calls take rows as they "
                 f"are, got {self.input_length}; drop one of the two"
             )
-        margins = {self.quality.margin, self.gates.max_accuracy_drop} - {None}
-        if len(margins) > 1:
+        found += [
+            f"{key}={value:g} must go with an evaluation, and quality.enabled is false (quality=none); drop "
+            "one of the two"
+            for key, value in self.margins.items()
+            if not self.quality.enabled
+        ]
+        if len(set(self.margins.values())) > 1:
             found.append(
                 f"quality.margin={self.quality.margin:g} and gates.max_accuracy_drop="
                 f"{self.gates.max_accuracy_drop:g} are one and the same setting; give one of them"
@@ -235,6 +240,15 @@ class RunConfig(Component):
     def grid(self) -> dict[str, list[int]]:
         """The values of a grid by the key that a point has one of; empty where there is no grid."""
         return {"batch_size": self.batch_sizes or [], "input_length": self.input_lengths or []}
+
+    @property
+    def margins(self) -> dict[str, float]:
+        """What may be lost of a quality metric, by the key that says so."""
+        given = {
+            "gates.max_accuracy_drop": self.gates.max_accuracy_drop,
+            "quality.margin": self.quality.margin,
+        }
+        return {key: value for key, value in given.items() if value is not None}
 
     @property
     def needs_rows(self) -> bool:

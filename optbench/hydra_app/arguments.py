@@ -7,8 +7,11 @@ import io
 from argparse import Namespace
 from collections.abc import Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 from hydra._internal.utils import get_args_parser
+
+from optbench.locations import CONFIG_NAME
 
 OWN_FLAGS = {"--quiet": "-q", "--verbose": "-v"}
 """What people type for flags that have a letter only."""
@@ -17,6 +20,16 @@ OWN_FLAGS = {"--quiet": "-q", "--verbose": "-v"}
 def words_of(arguments: Sequence[str]) -> Namespace:
     """A command line as Hydra reads it, with its overrides, config_dir and config_name."""
     return get_args_parser().parse_known_intermixed_args(list(arguments))[0]
+
+
+def own_places(words: Namespace) -> list[Path]:
+    """The user's own config directory, if there is one."""
+    return [] if words.config_dir is None else [Path(words.config_dir)]
+
+
+def own_name(words: Namespace) -> str:
+    """The config to start from."""
+    return str(words.config_name or CONFIG_NAME)
 
 
 def argument_problems(arguments: Sequence[str], tools: Sequence[str]) -> list[str]:

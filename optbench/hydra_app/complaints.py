@@ -72,6 +72,8 @@ GROUP_OF = {"quantization": "quant"}
 EXTRAS = {"joblib": "joblib", "ray": "ray", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 """Launchers that are packages of their own, and the extra that brings each."""
 MISSING_LAUNCHER = re.compile(r"'hydra/launcher/(\w+)'")
+KEYS_THERE_ARE = "; it has "
+"""Where the keys that a component has begin."""
 CANNOT_BE = "it holds settings of its own and cannot be "
 
 
@@ -99,7 +101,7 @@ def known_keys(text: str, error: BaseException) -> str:
     holder = getattr(error.__cause__ or error, "object_type", None)
     if "' not in '" not in text or "Did you mean" in text or not dataclasses.is_dataclass(holder):
         return ""
-    return f"; it has {', '.join(one.name for one in dataclasses.fields(holder))}"
+    return f"{KEYS_THERE_ARE}{', '.join(one.name for one in dataclasses.fields(holder))}"
 
 
 def known_group(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,9 +22,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from optbench.config import register_run_schema
 from optbench.hydra_app import plugins
-from optbench.hydra_app.complaints import complaint
+from optbench.hydra_app.complaints import KEYS_THERE_ARE, complaint
 from optbench.hydra_app.resolvers import register_resolvers
-from optbench.locations import conf_dir
+from optbench.locations import CONFIG_NAME, conf_dir
 
 SINGLETONS: tuple[type, ...] = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)
 """What Hydra keeps for the whole process; an application of the caller's may have its own in there."""
@@ -38,7 +39,6 @@ COMPOSING_ERRORS = (
 )
 """What Hydra raises for configs that do not compose; the last four come from the files themselves."""
 
-CONFIG_NAME = "config"
 _turn = threading.RLock()
 
 
@@ -103,8 +103,14 @@ def composition_problems(
 
 
 def likeliest_first(overrides: Sequence[str], message: str) -> list[str]:
-    """Overrides in the order in which to blame them: those whose key the message names go first."""
-    return sorted(overrides, key=lambda item: item.partition("=")[0].lstrip("+~") not in message)
+    """Overrides in the order in which to blame them: those whose key the message is about go first."""
+    subject = message.partition(KEYS_THERE_ARE)[0]
+
+    def is_innocent(override: str) -> bool:
+        key = override.partition("=")[0].lstrip("+~")
+        return re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.])", subject) is None
+
+    return sorted(overrides, key=is_innocent)
 
 
 def first_problem(overrides: Sequence[str], directories: Sequence[Path], name: str) -> str | None:

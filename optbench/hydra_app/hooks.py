@@ -84,7 +84,7 @@ class RunHooks(Callback):
             show_plan(points, axes, point_count(config, axes))
         claim(directory, "hydra.sweep.dir")
         keep_plan(config)
-        Invocation.sweeping, Invocation.directory = True, directory
+        Invocation.sweeping = True
         signal.signal(signal.SIGINT, interrupt)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
@@ -117,7 +117,7 @@ def claim(directory: Path, key: str) -> None:
     except ConfigError as error:
         leave(error)
     else:
-        Invocation.claim, Invocation.directory = taken, taken.directory
+        Invocation.claim = taken
         if taken.overwrites and verbosity() is not Verbosity.quiet:
             sys.stderr.write(f"optbench: {directory} holds an earlier result, which this run overwrites\n")
 

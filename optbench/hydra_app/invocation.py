@@ -27,10 +27,8 @@ class Invocation:
     """Whether to tell what would be run instead of running it."""
     launched = False
     """Whether a launcher started this process for a point, so that others may run beside it."""
-    directory: ClassVar[Path | None] = None
-    """Of the run or sweep that has begun."""
     claim: ClassVar[Claim | None] = None
-    """On that directory."""
+    """On the directory of the run or sweep that has begun."""
     stop_file: ClassVar[Path | None] = None
     """Made by Ctrl-C to tell a launcher's processes that no further point is to start."""
     templates: ClassVar[Templates | None] = None
@@ -58,6 +56,6 @@ class Invocation:
         """As before the first run."""
         cls.exit_code = 0
         cls.interrupted = cls.terminated = cls.sweeping = cls.planning = cls.launched = False
-        cls.templates = cls.search = cls.stop_file = cls.directory = cls.claim = None
+        cls.templates = cls.search = cls.stop_file = cls.claim = None
         cls.at_end = []
         cls.axes = frozenset()

@@ -43,22 +43,6 @@ class PairedCounts:
     fixed: int
 
 
-@dataclass(frozen=True)
-class NonInferiority:
-    """Whether a loss of `margin` is excluded; `interval` is two-sided at `GATE_LEVEL`.
-
-    rows_needed: rows that would show "not worse" with 80% power if the observed difference and
-    discordant share were the true ones; null where it cannot be computed from them, and `reason` says why.
-    """
-
-    outcome: Outcome
-    difference: float
-    interval: Interval
-    margin: float
-    rows_needed: int | None
-    reason: str | None = None
-
-
 def paired_counts(baseline: NDArray[np.bool_], candidate: NDArray[np.bool_]) -> PairedCounts:
     """Counts from which rows are right [rows]. Raises ValueError unless the lengths are equal."""
     if baseline.shape != candidate.shape or baseline.ndim != 1:
@@ -177,24 +161,6 @@ def rows_to_tell(difference: float, bound: float, variance: float, level: float 
         return None
     without_discordant = math.floor(z * z * (1 - distance) / distance) + 1 if 0 < distance < 1 else 1
     return max(math.ceil(by_power), without_discordant)
-
-
-def non_inferiority(broken: int, fixed: int, rows: int, margin: float) -> NonInferiority:
-    """Whether the accuracy loss is below `margin` (0.01 = one point) at the one-sided 5% level.
-
-    Raises ValueError for impossible counts, or a margin outside (0, 1).
-    """
-    if not 0 < margin < 1:
-        raise ValueError(f"margin must lie between 0 and 1, got {margin:g}")
-    interval = tango_interval(broken, fixed, rows, GATE_LEVEL)
-    difference = (fixed - broken) / rows
-    needed = rows_needed(difference, (broken + fixed) / rows - difference**2, margin)
-    reason = (
-        f"the observed loss, {-100 * difference:.2f} points, is no smaller than the margin, "
-        f"{100 * margin:.2f}, so the rows that would tell cannot be computed from it"
-    )
-    outcome, said = judge_margin(interval, margin), None if needed else reason
-    return NonInferiority(outcome, difference, interval, margin, needed, said)
 
 
 def paired_t_interval(differences: FloatArray, level: float = 0.95) -> Interval:

@@ -13,9 +13,10 @@ from optbench.judgement.verdict import change
 from optbench.records import Estimate, MetricResult, RunResult, VariantResult
 from optbench.reports.escape import LONGEST, fenced, markdown, one_line
 from optbench.reports.gates import gate_line
+from optbench.reports.parts import end_to_end_rows
 from optbench.reports.remarks import note_lines
-from optbench.reports.run_table import label
-from optbench.units import format_bytes, format_rate, format_ratio, format_seconds, format_share
+from optbench.reports.run_table import Row, footprint_rows, generation_rows, label, quotient, server_rows
+from optbench.units import format_rate, format_ratio, format_seconds, format_share
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -29,9 +30,6 @@ LOADERS = {
 }
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 METRIC_TYPES = ("f1", "precision", "recall", "accuracy")
-
-Row = tuple[str, ...]
-"""Name, baseline, candidate, change."""
 
 
 @dataclass(frozen=True)
@@ -218,17 +216,13 @@ def rows(result: RunResult) -> list[Row]:
         for first, second in zip(one.latency.percentiles, two.latency.percentiles, strict=False):
             if first.seconds is not None and second.seconds is not None:
                 cells = (format_seconds(first.seconds), format_seconds(second.seconds))
-                found.append((f"latency, p{first.q * 100:g}", *cells, ratio(first.seconds, second.seconds)))
+                gain = quotient(first.seconds, second.seconds)
+                found.append((f"latency, p{first.q * 100:g}", *cells, gain))
     if one.throughput is not None and two.throughput is not None:
         rates = [item.throughput.samples_per_second.value for item in (one, two) if item.throughput]
-        found.append(("samples per second", *map(format_rate, rates), ratio(rates[1], rates[0])))
-    if one.artifact is not None and two.artifact is not None:
-        sizes = (one.artifact.size_bytes, two.artifact.size_bytes)
-        found.append(("weights", *map(format_bytes, sizes), share(sizes[1], sizes[0])))
-    if one.cold_start is not None and two.cold_start is not None:
-        peaks = (one.cold_start.peak_memory_bytes, two.cold_start.peak_memory_bytes)
-        found.append(("peak memory", *map(format_bytes, peaks), share(peaks[1], peaks[0])))
-    return found + quality_rows(result)
+        found.append(("samples per second", *map(format_rate, rates), quotient(rates[1], rates[0])))
+    found += generation_rows(result) + end_to_end_rows(result) + server_rows(result)
+    return found + footprint_rows(result) + quality_rows(result)
 
 
 def quality_rows(result: RunResult) -> list[Row]:
@@ -267,16 +261,6 @@ def with_interval(estimate: Estimate, form: Callable[[float], str], ending: str 
         return f"{value} (no interval: {estimate.reason or 'a quick look'})"
     low, high = form(estimate.interval.low), form(estimate.interval.high)
     return f"{value} ({estimate.interval.level:.0%} interval {low} to {high})"
-
-
-def ratio(one: float | None, two: float | None) -> str:
-    """one / two as a speed-up."""
-    return format_ratio(one / two) if one and two else ""
-
-
-def share(part: float | None, whole: float | None) -> str:
-    """part / whole in percent."""
-    return format_share(part / whole, 0) if part and whole else ""
 
 
 def made(about: About) -> str:

@@ -76,13 +76,9 @@ def require_fit(config: RunConfig, spec: ModelSpec) -> None:
 
 def require_labels(config: RunConfig, unlabelled: str | None) -> None:
     """Raise DataError where a verdict on the answers is asked for and the rows have no labels."""
-    asked = {
-        "gates.max_accuracy_drop": config.gates.max_accuracy_drop,
-        "quality.margin": config.quality.margin,
-    }
-    keys = [f"{key}={value:g}" for key, value in asked.items() if value is not None]
-    if unlabelled is not None and keys and config.quality.enabled:
-        raise DataError(f"{keys[0]} must have labelled rows to be judged on: {unlabelled}")
+    if unlabelled is not None and config.margins:
+        key, value = next(iter(config.margins.items()))
+        raise DataError(f"{key}={value:g} must have labelled rows to be judged on: {unlabelled}")
 
 
 def objections(config: RunConfig, spec: ModelSpec) -> list[str]:

@@ -42,7 +42,7 @@ class ImageClassification(Task):
 
     label_map: dict[Any, Any] | None = None
 
-    aligns_labels: ClassVar[bool] = True
+    labels_show_in = "rows"
     model_class: ClassVar[str] = "AutoModelForImageClassification"
     export_task: ClassVar[str] = "image-classification"
     has_length: ClassVar[bool] = False

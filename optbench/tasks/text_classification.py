@@ -49,7 +49,7 @@ class TextClassification(Task):
     is_regression: bool = False
     label_map: dict[Any, Any] | None = None
 
-    aligns_labels: ClassVar[bool] = True
+    labels_show_in = "columns"
     model_class: ClassVar[str] = "AutoModelForSequenceClassification"
     export_task: ClassVar[str] = "text-classification"
 

@@ -58,7 +58,7 @@ class TokenClassification(Task):
     scheme: TagScheme = TagScheme.auto
     label_map: dict[Any, Any] | None = None
 
-    aligns_labels: ClassVar[bool] = True
+    labels_show_in = "rows"
     model_class: ClassVar[str] = "AutoModelForTokenClassification"
     export_task: ClassVar[str] = "token-classification"
 

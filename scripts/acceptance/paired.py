@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from acceptance.figures import Figure, Options, procedure, share_figure
-from optbench.quality.paired import mcnemar_mid_p, non_inferiority, tango_interval, wilson_interval
+from optbench.quality.paired import GATE_LEVEL, judge_margin, mcnemar_mid_p, tango_interval, wilson_interval
 
 MOST_TYPE_ONE = 0.065
 TABLES_PER_RUN = 10
@@ -52,7 +52,7 @@ def type_one(cell: str, options: Options, rows: int, margin: float, discordant: 
     missed = sum(
         int(count)
         for (b, f), count in zip(drawn.tolist(), counts, strict=True)
-        if non_inferiority(b, f, rows, margin).outcome == "not worse"
+        if judge_margin(tango_interval(b, f, rows, GATE_LEVEL), margin) == "not worse"
     )
     return share_figure(
         cell, "type I", missed / tables, tables, at_most=MOST_TYPE_ONE, note=f"{tables} tables"

@@ -74,6 +74,13 @@ BETWEEN = [
     row("quality.metrics=[]", "quality.metrics must name at least one metric", "got []", "quality=none"),
     row("gates.max_accuracy_drop=1", "gates.max_accuracy_drop must be a share below 1", "got 1"),
     row("gates.max_accuracy_drop=50", "gates.max_accuracy_drop must be a share below 1", "got 50"),
+    row(
+        "quality=none gates.max_accuracy_drop=0.01",
+        "gates.max_accuracy_drop=0.01 must go with an evaluation",
+        "quality.enabled is false",
+        "drop one",
+    ),
+    row("quality=none quality.margin=0.01", "quality.margin=0.01 must go with an evaluation", "drop one"),
     row("backend.opset=3", "backend.opset must lie between", "got 3"),
     row("backend.optimization_level=7", "backend.optimization_level must be one of", "99 (all)", "got 7"),
     row("backend.providers=[]", "backend.providers must name", "got []", "CPUExecutionProvider"),

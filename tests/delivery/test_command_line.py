@@ -3,16 +3,17 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from optbench import __version__, cli
 from optbench.cli import main
 from optbench.delivery.command_line import resuming
+from optbench.hydra_app.endings import ended_early
 from optbench.hydra_app.help import GROUPS, meaning
 from optbench.hydra_app.invocation import Invocation
 from optbench.locations import conf_dir
-from optbench.main import ended_early
 from optbench.measure.samples import Block, Placed, Samples
 from optbench.stages.storage import write_samples
 
@@ -175,7 +176,7 @@ def test_ctrl_c_before_anything_has_begun_is_one_word(monkeypatch, capsys):
     ],
 )
 def test_a_sweep_that_ends_early_says_why_and_how_to_go_on(monkeypatch, capsys, error, words):
-    monkeypatch.setattr(Invocation, "directory", Path("sweep"))
+    monkeypatch.setattr(Invocation, "claim", SimpleNamespace(directory=Path("sweep")))
     monkeypatch.setattr(Invocation, "exit_code", 0)
     assert ended_early(error) == 3
     told = capsys.readouterr().err

@@ -4,12 +4,13 @@ import pytest
 from hydra.errors import HydraException
 
 from optbench.hydra_app.composition import (
-    CONFIG_NAME,
     composition_problems,
     first_problem,
     first_value,
+    likeliest_first,
     prepare,
 )
+from optbench.locations import CONFIG_NAME
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +32,19 @@ def test_every_override_that_does_not_compose_is_told_once():
     problems = composition_problems(arguments, HydraException("Could not find 'quant/nope'"))
     assert len(problems) == 3
     assert all(any(word in one for one in problems) for word in ("bogus", "'x'", "quant/nope"))
+
+
+@pytest.mark.parametrize(
+    ("message", "guilty"),
+    [
+        ("Could not override 'bogus'. Key 'bogus' not in 'RunConfig'; it has seed, batch_size", "bogus=1"),
+        ("measure.seed: Value 'x' could not be converted to Integer", "measure.seed=x"),
+        ("Could not find 'quant/nope'", "quant=nope"),
+    ],
+)
+def test_the_override_is_blamed_first_whose_key_a_message_is_about(message, guilty):
+    overrides = ["batch_size=1", "seed=1", "measure.seed=x", "quant=nope", "bogus=1"]
+    assert likeliest_first(overrides, message)[0] == guilty
 
 
 def test_options_of_the_users_own_directory_are_not_blamed(mine):

@@ -27,6 +27,7 @@ def unread():
 def test_a_table_that_nobody_reads_costs_nothing(unread):
     screen = console(unread)
     say(screen, "one")
+    assert screen.quiet  # what follows is not even written
     say(screen, "two")
 
 
@@ -34,6 +35,7 @@ def test_a_table_that_nobody_reads_costs_nothing(unread):
 def test_a_document_that_nobody_reads_costs_nothing(unread, monkeypatch):
     monkeypatch.setattr(sys, "stdout", unread)
     emit("one\n")
+    assert os.path.samestat(os.fstat(unread.fileno()), Path(os.devnull).stat())
     emit("two\n")
 
 
