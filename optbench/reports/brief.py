@@ -11,6 +11,7 @@ from optbench.records.comparison import ComparedPoint, RunComparison
 from optbench.reports import comparison as compared
 from optbench.reports import points
 from optbench.reports.escape import one_line
+from optbench.reports.point_cells import ratio_with_interval, speedup_cell
 from optbench.reports.run_table import label
 from optbench.units import format_share
 
@@ -35,7 +36,7 @@ def speed_lines(result: RunResult) -> list[str]:
     if result.comparison is None:
         return []
     sides = [label(result.variants[name]) for name in ("candidate", "baseline")]
-    speedup = points.ratio_with_interval(result.comparison.speedup)
+    speedup = ratio_with_interval(result.comparison.speedup)
     return [one_line(f"{sides[0]} against {sides[1]}: {speedup} as fast")]
 
 
@@ -69,7 +70,7 @@ def point_line(point: Point) -> str:
         return one_line(f"{place}: {point.status}: {point.reason or 'no reason is known'}")
     grade = "" if point.grade is None else f", grade {point.grade}"
     decision = "" if point.decision in (None, "NOT ASKED") else f", {point.decision}"
-    return one_line(f"{place}: {points.speedup_cell(point)} as fast{grade}{decision}")
+    return one_line(f"{place}: {speedup_cell(point)} as fast{grade}{decision}")
 
 
 def comparison_lines(found: RunComparison) -> list[str]:

@@ -13,8 +13,8 @@ from optbench.records.comparison import ComparedPoint, Difference, Judgement, Me
 from optbench.records.values import Estimate
 from optbench.reports.console import console, say
 from optbench.reports.escape import markdown, one_line
-from optbench.reports.points import ratio_with_interval, wide_enough
-from optbench.reports.text_tables import markdown_table, rich_table
+from optbench.reports.point_cells import ratio_with_interval
+from optbench.reports.text_tables import markdown_table, rich_table, wide_enough
 from optbench.units import (
     MISSING_TEXT,
     format_bytes,

@@ -10,8 +10,7 @@ from rich.console import Console
 from optbench.records.history import Trend
 from optbench.reports.console import say
 from optbench.reports.escape import one_line
-from optbench.reports.points import wide_enough
-from optbench.reports.text_tables import rich_table
+from optbench.reports.text_tables import rich_table, wide_enough
 from optbench.units import MISSING_TEXT, format_bytes, format_ratio, format_seconds
 
 HEAD = [

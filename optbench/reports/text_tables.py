@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from optbench.reports.escape import markdown, one_line
+
+WIDEST = 400
+"""Columns of a table in a pipe, at most."""
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> str:
@@ -25,3 +30,10 @@ def rich_table(head: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -
     for row in rows:
         table.add_row(*(Text(one_line(cell)) for cell in row))
     return table
+
+
+def wide_enough(out: Console, table: Table) -> None:
+    """Make a pipe as wide as a table needs."""
+    if not out.is_terminal:
+        natural = Measurement.get(out, out.options.update(max_width=WIDEST), table)
+        out.width = max(out.width, natural.maximum)

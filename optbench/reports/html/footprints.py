@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from optbench.records.aggregate import Point, Side
 from optbench.reports.html.parts import Chart, Table, number, visible, words
 from optbench.reports.html.svg import Drawing
-from optbench.reports.points import variant_name
+from optbench.reports.point_cells import variant_name
 from optbench.units import format_bytes
 
 WIDTH, LEFT, RIGHT, ROW = 720.0, 236.0, 610.0, 24.0

@@ -10,7 +10,7 @@ from optbench.records.aggregate import Point
 from optbench.reports.html.intervals import Line, Row, interval_chart
 from optbench.reports.html.parts import Cell, Chart, Table, between, number, visible
 from optbench.reports.html.svg import Drawing
-from optbench.reports.points import variant_name
+from optbench.reports.point_cells import variant_name
 from optbench.units import format_ratio, three_digits
 
 MOST_ROWS = 80

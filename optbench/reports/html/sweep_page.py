@@ -14,7 +14,8 @@ from optbench.reports.html.banner import DECISIONS, GRADES, NOTHING_ASKED, Badge
 from optbench.reports.html.footprints import footprints
 from optbench.reports.html.pages import Section, render
 from optbench.reports.html.parts import Cell, Table, between, estimate_cells, number, visible, words
-from optbench.reports.points import group_title, heading, reasons, variant_name, warnings
+from optbench.reports.point_cells import variant_name
+from optbench.reports.points import group_title, heading, reasons, warnings
 from optbench.units import (
     format_bytes,
     format_difference,

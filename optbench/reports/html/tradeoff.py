@@ -12,7 +12,7 @@ from optbench.reports.html.parts import Cell, Chart, Table, between, number, vis
 from optbench.reports.html.scales import Scale, scale
 from optbench.reports.html.svg import Drawing, horizontal_axis, vertical_axis
 from optbench.reports.html.sweep_charts import shape_name
-from optbench.reports.points import variant_name
+from optbench.reports.point_cells import variant_name
 from optbench.units import format_points, format_ratio
 
 LEFT, RIGHT, TOP, BOTTOM = 66.0, 700.0, 36.0, 338.0
