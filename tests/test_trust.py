@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import uuid
 
 import pytest
 
@@ -38,8 +39,11 @@ def change(file, **values):
 
 @pytest.fixture
 def own_code(tiny_model, tmp_path):
-    """A checkpoint whose model and tokenizer are classes of a module beside them; it leaves a trace."""
-    directory = tmp_path / "own"
+    """A checkpoint whose model and tokenizer are classes of a module beside them; it leaves a trace.
+
+    transformers copies the code to a folder of the directory's name, which processes beside us share.
+    """
+    directory = tmp_path / f"own_{uuid.uuid4().hex}"
     shutil.copytree(tiny_model, directory)
     (directory / "own.py").write_text(MODEL_CODE.format(trace=str(tmp_path / "trace")))
     change(directory / "config.json", auto_map={CLASS: "own.OwnModel"})

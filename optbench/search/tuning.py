@@ -148,4 +148,9 @@ def sentence(points: Sequence[TunedPoint], margin: float) -> str:
             f"No variant is shown to be worse or not worse by more than {margin:g}: more rows are needed "
             "than the search had, or a wider quality.margin."
         )
+    if not finals and (hopeful := finalists(points, 1)):
+        return (
+            "No variant was measured in full, so nothing is shown; the fastest that may do is "
+            f"{hopeful[0].name}, {format_ratio(speed(hopeful[0]))} in its screen."
+        )
     return f"No variant was found that is faster and not worse by more than {margin:g}."

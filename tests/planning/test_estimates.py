@@ -1,11 +1,9 @@
 """How long parts of a run will take: from earlier runs of the same thing, else by stated assumptions."""
 
 import pytest
+from configs import run_config
 
-from optbench.backends.fake import Fake
-from optbench.config import BaselineConfig, MeasureConfig, QualityConfig, RunConfig, Scenario, ServerConfig
-from optbench.datasets.labelled import LabelledDataset
-from optbench.graphs.session import SessionGraph
+from optbench.config import MeasureConfig, QualityConfig, Scenario, ServerConfig
 from optbench.models.pretrained import PretrainedModel
 from optbench.planning.estimates import (
     ASSUMED_SECONDS,
@@ -17,26 +15,9 @@ from optbench.planning.estimates import (
     known_directories,
     timing_limit_seconds,
 )
-from optbench.quantizations.none import NoQuantization
 from optbench.records import replace
 from optbench.results.history import add, history_file
 from optbench.stages.draft import config_hash, plain_config
-from optbench.tasks.text_classification import TextClassification
-
-
-def config(**changes):
-    parts = {
-        "model": PretrainedModel(path="model"),
-        "task": TextClassification(),
-        "dataset": LabelledDataset(path="rows.csv"),
-        "baseline": BaselineConfig(Fake(), NoQuantization(), SessionGraph()),
-        "backend": Fake(),
-        "quantization": NoQuantization(),
-        "graph": SessionGraph(),
-        "measure": MeasureConfig(),
-        "quality": QualityConfig(),
-    }
-    return RunConfig(**{**parts, **changes})
 
 
 def past(made_with, evaluated=100, **seconds):
@@ -54,7 +35,7 @@ STAGES = {"model": 1.0, "rows": 2.0, "cold_start_of_the_baseline": 3.0, "cold_st
 
 
 def test_without_earlier_runs_the_start_is_assumed():
-    guess = Estimates().starting(Sought.of(config()))
+    guess = Estimates().starting(Sought.of(run_config()))
     assert guess.runs == 0
     assert guess.seconds == (
         ASSUMED_SECONDS["model"]
@@ -65,52 +46,53 @@ def test_without_earlier_runs_the_start_is_assumed():
 
 
 def test_the_start_is_the_median_of_earlier_runs_stage_by_stage():
-    runs = [past(config(), **{**STAGES, "rows": rows}, quality=1.0) for rows in (2.0, 9.0, 3.0)]
-    guess = Estimates(runs).starting(Sought.of(config()))
+    runs = [past(run_config(), **{**STAGES, "rows": rows}, quality=1.0) for rows in (2.0, 9.0, 3.0)]
+    guess = Estimates(runs).starting(Sought.of(run_config()))
     assert (guess.seconds, guess.runs) == (1 + 3 + 3 + 4 + 1, 3)
 
 
 def test_the_same_config_tells_more_than_the_same_model():
-    other = config(batch_size=8)
-    runs = [past(config(), **STAGES, quality=1.0), past(other, **{**STAGES, "rows": 50.0}, quality=1.0)]
+    other = run_config(batch_size=8)
+    runs = [past(run_config(), **STAGES, quality=1.0), past(other, **{**STAGES, "rows": 50.0}, quality=1.0)]
     assert Estimates(runs).starting(Sought.of(other)).seconds == 1 + 50 + 3 + 4 + 1
-    assert Estimates(runs).starting(Sought.of(config(batch_size=2))).runs == 2
-    assert Estimates(runs).starting(Sought.of(config(model=PretrainedModel(path="another")))).runs == 0
+    assert Estimates(runs).starting(Sought.of(run_config(batch_size=2))).runs == 2
+    assert Estimates(runs).starting(Sought.of(run_config(model=PretrainedModel(path="another")))).runs == 0
 
 
 def test_an_evaluation_takes_as_long_as_the_longest_did_and_grows_with_the_rows():
     runs = [
-        past(config(), rows, evaluation_of_the_baseline=seconds) for rows, seconds in ((100, 4.0), (50, 0.1))
+        past(run_config(), rows, evaluation_of_the_baseline=seconds)
+        for rows, seconds in ((100, 4.0), (50, 0.1))
     ]
-    guess = Estimates(runs).evaluation(Sought.of(config()), "baseline", 200, None)
+    guess = Estimates(runs).evaluation(Sought.of(run_config()), "baseline", 200, None)
     assert (guess.seconds, guess.runs) == (8.0, 2)
-    assert Estimates(runs).evaluation(Sought.of(config()), "baseline", None, None).seconds == 4.0
+    assert Estimates(runs).evaluation(Sought.of(run_config()), "baseline", None, None).seconds == 4.0
 
 
 def test_an_evaluation_that_nobody_ran_is_assumed_from_rows_and_parameters(monkeypatch):
     monkeypatch.setattr("optbench.planning.estimates.available_cores", lambda: 2)
-    guess = Estimates().evaluation(Sought.of(config()), "baseline", 1000, 22_700_000)
+    guess = Estimates().evaluation(Sought.of(run_config()), "baseline", 1000, 22_700_000)
     assert guess.seconds == pytest.approx(3.0 + 1000 * 22_700_000 * 0.4e-9 / 2)
-    assert Estimates().evaluation(Sought.of(config()), "baseline", None, 5).seconds is None
+    assert Estimates().evaluation(Sought.of(run_config()), "baseline", None, 5).seconds is None
 
 
 def test_a_timing_is_known_only_from_the_same_settings():
-    longer = config(measure=MeasureConfig(budget_seconds=99.0))
-    known = Estimates([past(config(), timing=12.0)])
-    assert (known.timing(Sought.of(config())).seconds, known.timing(Sought.of(longer)).seconds) == (
+    longer = run_config(measure=MeasureConfig(budget_seconds=99.0))
+    known = Estimates([past(run_config(), timing=12.0)])
+    assert (known.timing(Sought.of(run_config())).seconds, known.timing(Sought.of(longer)).seconds) == (
         12.0,
         None,
     )
-    assert known.timing(Sought.of(config(seed=3))).seconds == 12.0
-    server = config(measure=MeasureConfig(scenario=Scenario.server))
+    assert known.timing(Sought.of(run_config(seed=3))).seconds == 12.0
+    server = run_config(measure=MeasureConfig(scenario=Scenario.server))
     assert Estimates([past(server, timing=12.0)]).timing(Sought.of(server)).seconds is None
     assert Estimates([past(server, timing=12.0, serving=8.0)]).timing(Sought.of(server)).seconds == 20.0
 
 
 def test_the_rows_of_a_dataset_are_those_of_a_run_over_all_of_them():
-    part = config(quality=QualityConfig(max_eval_samples=10))
-    assert Estimates([past(part, 10), past(config(), 40)]).rows(Sought.of(config())) == 40
-    assert Estimates([past(part, 10)]).rows(Sought.of(config())) is None
+    part = run_config(quality=QualityConfig(max_eval_samples=10))
+    assert Estimates([past(part, 10), past(run_config(), 40)]).rows(Sought.of(run_config())) == 40
+    assert Estimates([past(part, 10)]).rows(Sought.of(run_config())) is None
 
 
 def test_budgets_limit_the_timing():

@@ -9,36 +9,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from configs import run_config
 
 from optbench.backends.fake import Fake
 from optbench.backends.onnxruntime import OnnxRuntime
-from optbench.config import BaselineConfig, MeasureConfig, QualityConfig, RunConfig, RunLimits
-from optbench.datasets.labelled import LabelledDataset
+from optbench.config import MeasureConfig, RunLimits
 from optbench.errors import ConfigError, DataError, Unsupported, WorkerError
-from optbench.graphs.session import SessionGraph
-from optbench.models.pretrained import PretrainedModel
 from optbench.processes.termination import Terminated
 from optbench.quantizations.dynamic import DynamicQuantization
 from optbench.quantizations.none import NoQuantization
 from optbench.records import VariantResult, read_result
 from optbench.stages import draft as draft_module
 from optbench.stages.draft import Draft, config_hash, hash_of, now, plain_config, refused
-from optbench.tasks.text_classification import TextClassification
 
 
 def config(**changes):
-    parts = {
-        "model": PretrainedModel(path="model"),
-        "task": TextClassification(),
-        "dataset": LabelledDataset(path="rows.csv"),
-        "baseline": BaselineConfig(Fake(), NoQuantization(), SessionGraph()),
-        "backend": OnnxRuntime(),
-        "quantization": DynamicQuantization(),
-        "graph": SessionGraph(),
-        "measure": MeasureConfig(),
-        "quality": QualityConfig(),
-    }
-    return RunConfig(**{**parts, **changes})
+    return run_config(**{"backend": OnnxRuntime(), "quantization": DynamicQuantization(), **changes})
 
 
 @pytest.fixture
