@@ -37,7 +37,7 @@ def session(monkeypatch):
     for name, value in (("exit_code", 0), ("interrupted", False), ("sweeping", False)):
         monkeypatch.setattr(Invocation, name, value)
     monkeypatch.setattr(Invocation, "axes", frozenset())
-    for name, value in (("terminated", False), ("stop_file", None), ("claim", None), ("directory", None)):
+    for name, value in (("terminated", False), ("stop_file", None), ("claim", None)):
         monkeypatch.setattr(Invocation, name, value)
     handler = signal.getsignal(signal.SIGINT)
     yield

@@ -1,6 +1,7 @@
 import inspect
 import math
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from optbench.quality.paired import (
     GATE_LEVEL,
+    MOST_ROWS,
     Bootstrap,
     distinct_rows,
     judge_margin,
@@ -21,6 +23,7 @@ from optbench.quality.paired import (
     paired_counts,
     paired_t_interval,
     rows_needed,
+    rows_to_tell,
     tango_interval,
     wilson_interval,
 )
@@ -236,6 +239,39 @@ def test_the_rows_needed_give_about_80_percent_power():
     seen, times = np.unique(drawn, axis=0, return_counts=True)
     passed = [outcome_at(0.01, int(b), int(f), rows) == "not worse" for b, f in seen]
     assert np.average(passed, weights=times) == pytest.approx(0.80, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("difference", "bound", "variance", "rows"),
+    [
+        (0.02, 0.05, 0.04, 349),  # 0.04 (1.959964 + 0.841621)^2 / 0.03^2 = 348.8
+        (0.08, 0.05, 0.04, 349),
+        (-0.02, 0.01, 0.04, 381),  # without a discordant row 1.959964^2 0.99 / 0.01 = 380.3
+        (0.02, -0.01, 0.04, 381),
+        (0.03, 0.0, 0.04, 349),
+        (0.97, 1.0, 0.0, 1),
+        (0.1, 0.05, 0.0, 73),
+        (0.1, 1.5, 0.0, 1),
+        (0.05, 0.05, 0.04, None),
+    ],
+)
+def test_rows_that_would_leave_out_a_bound_follow_from_what_was_observed(difference, bound, variance, rows):
+    assert rows_to_tell(difference, bound, variance) == rows
+
+
+def test_rows_that_would_tell_depend_on_the_level_and_have_an_end():
+    assert rows_to_tell(0.02, 0.05, 0.04, level=0.9) == 275  # 0.04 (1.644854 + 0.841621)^2 / 0.03^2 = 274.8
+    distance = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+    assert rows_to_tell(distance, 0.0, 10.0) == 10
+    assert rows_to_tell(distance, 0.0, 0.999 * MOST_ROWS) == pytest.approx(0.999 * MOST_ROWS, abs=1)
+    assert rows_to_tell(distance, 0.0, 1.001 * MOST_ROWS) is None
+    assert rows_to_tell(NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8), 0.0, MOST_ROWS) is None
+
+
+def test_values_as_near_as_rounding_are_ties_of_a_large_estimate_too():
+    values = np.array([1e6 - 1, 1e6 + 1e-7, 1e6 + 1e-7, 1e6 + 1])
+    tied = Bootstrap(1e6, values, 0, 0.0).interval(0.5)
+    assert (tied.low, tied.high) == pytest.approx((1e6 - 0.25, 1e6 + 0.25), abs=1e-3)
 
 
 def test_wilsons_interval_ends_exactly_where_no_row_or_every_row_counts():

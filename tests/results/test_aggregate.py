@@ -174,6 +174,22 @@ def test_what_was_started_on_another_host_is_not_called_dead(sweep, write_run, m
     ]
 
 
+def test_a_sweep_of_another_host_may_still_run_and_only_its_own_lock_is_asked_for(tmp_path):
+    for place in (tmp_path / "sweep", tmp_path / "other"):
+        place.mkdir()
+        write_atomically(place / PLAN_FILE, to_json(SweepPlan({"quant": ["none"], "batch_size": ["4"]})))
+    (tmp_path / "sweep" / LOCK_FILE).write_text("7 elsewhere\n")
+    reasons_of = {point.name: point.reason for point in aggregate([tmp_path]).points if point.reason}
+    assert "pid 7 on elsewhere" in reasons_of["sweep/quant=none batch_size=4"]
+    assert reasons_of["other/quant=none batch_size=4"] == NEVER_STARTED
+
+
+def test_a_sweep_of_which_nothing_was_started_has_no_groups(tmp_path):
+    write_atomically(tmp_path / PLAN_FILE, to_json(SweepPlan({"quant": ["none"], "batch_size": ["4"]})))
+    found = aggregate([tmp_path])
+    assert (found.counts, found.groups, found.differing) == ({"missing": 1}, [], [])
+
+
 def test_a_plan_that_the_points_do_not_fit_is_a_note_and_no_guess(sweep):
     write_atomically(sweep / PLAN_FILE, to_json(SweepPlan({"quant": [str(n) for n in range(9)]})))
     found = aggregate([sweep])
