@@ -81,9 +81,8 @@ def onnx_answers(directory, texts):
 @pytest.mark.parametrize(
     "quant",
     [
-        "none",
         "dynamic",
-        *(pytest.param(name, marks=pytest.mark.release) for name in ("static", "weight_only")),
+        *(pytest.param(name, marks=pytest.mark.release) for name in ("none", "static", "weight_only")),
     ],
 )
 def test_answers_equal_plain_loops_to_the_last_row(place, quant):
@@ -253,25 +252,14 @@ def test_a_checkpoint_without_a_trained_head_is_refused(place, capfd):
     assert "which would be random" in capfd.readouterr().err
 
 
+@pytest.mark.release
 @pytest.mark.parametrize(
     ("arguments", "label", "smaller"),
     [
         (["backend=torch_compile", "quant=none"], "torch_compile", False),
-        pytest.param(
-            ["backend=pytorch", "quant=torchao"], "pytorch torchao", True, marks=pytest.mark.release
-        ),
-        pytest.param(
-            ["backend=pytorch", "quant=torch_dynamic"],
-            "pytorch torch_dynamic",
-            True,
-            marks=pytest.mark.release,
-        ),
-        pytest.param(
-            ["backend=pytorch", "quant=none", "backend.autocast=true"],
-            "pytorch autocast",
-            False,
-            marks=pytest.mark.release,
-        ),
+        (["backend=pytorch", "quant=torchao"], "pytorch torchao", True),
+        (["backend=pytorch", "quant=torch_dynamic"], "pytorch torch_dynamic", True),
+        (["backend=pytorch", "quant=none", "backend.autocast=true"], "pytorch autocast", False),
     ],
 )
 def test_other_ways_to_run_pytorch_answer_nearly_alike(place, arguments, label, smaller):
