@@ -91,10 +91,10 @@ def run(
     deadline = Deadline(config.run.timeout_seconds)
     error: BaseException | None = None
     try:
-        check(config)
-        require_files(config)
-        display.begin(config, directory)
         with deadline, no_child_left(), contextlib.ExitStack() as stack:
+            check(config)
+            require_files(config)
+            display.begin(config, directory)
             preparing = Preparing(config, draft, stack, templates)
             Stages(config, draft, display, preparing, deadline).all()
         draft.update(status="ok")

@@ -20,6 +20,7 @@ EVERY_TIME = (
     "worker crashed (SIGSEGV)",
     "worker out of memory (RLIMIT_AS)",
     "run.timeout_seconds while a worker hangs",
+    "run.timeout_seconds while the coordinator hangs",
     "Ctrl-C while preparing the models",
     "coordinator killed in a sweep, then a larger grid with resume=",
     "disk full in the output folder",

@@ -121,7 +121,7 @@ def timed_out_in_preparation(bench: Bench) -> None:
 def timed_out_in_coordinator(bench: Bench) -> None:
     """A plug-in that waits for ever where no child can be ended."""
     limit = "run.timeout_seconds=2"
-    times_out(bench, "model", *SPEED, limit, faults={"coordinator": "hang"}, kept=False)
+    times_out(bench, "configuration", *SPEED, limit, faults={"coordinator": "hang"}, kept=False)
 
 
 @case("run.timeout_seconds while another run is timed", "timeout", 3)
