@@ -8,8 +8,9 @@ from pathlib import Path
 import datasets
 import pytest
 
-from optbench.datasets.labelled import LabelledDataset, rows_cache
+from optbench.datasets.labelled import LabelledDataset
 from optbench.errors import DataError
+from optbench.rows.arrow_cache import rows_cache
 
 ROWS = {"text": ["good", "bad"], "label": [1, 0]}
 
@@ -160,8 +161,18 @@ def test_a_cache_that_the_user_has_chosen_stays(own_cache, monkeypatch, variable
     assert rows_cache() is None
 
 
-def test_a_cache_that_cannot_be_written_is_named_and_not_the_rows(rows, tmp_path, own_cache):
+def test_where_our_cache_cannot_be_written_rows_go_to_that_of_the_library(
+    rows, tmp_path, own_cache, monkeypatch
+):
     own_cache.parent.write_text("a file")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "library"))
+    loaded = LabelledDataset(path=str(write(rows, tmp_path / "rows.csv"))).load("test")
+    assert all(Path(file["filename"]).is_relative_to(tmp_path / "library") for file in loaded.cache_files)
+
+
+def test_a_cache_that_cannot_be_written_is_named_and_not_the_rows(rows, tmp_path, own_cache, monkeypatch):
+    own_cache.parent.write_text("a file")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(own_cache.parent / "neither"))
     with pytest.raises(
         DataError, match=r"the cache of rows .*datasets cannot be written: .*OPTBENCH_CACHE_DIR"
     ):

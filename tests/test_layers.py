@@ -40,6 +40,7 @@ LAYERS = [
     {"components"},
     {"tracking.tracker", "checkpoint", "rows.plain"},
     {
+        "rows.arrow_cache",
         "rows.columns",
         "rows.tokenization",
         "rows.spans",

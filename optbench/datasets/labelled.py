@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from optbench.components import Dataset, register
 from optbench.errors import DataError
 from optbench.hub import hub_unreachable, looks_like_path, refusal
-from optbench.locations import cache_directory
+from optbench.rows.arrow_cache import rows_cache
 from optbench.rows.plain import Columns, plain_columns
 from optbench.rows.streaming import sample_stream
 
@@ -234,27 +233,6 @@ class LabelledDataset(Dataset):
                 f"dataset.path={self.path} name={self.name} split={split} cannot be loaded from the "
                 f"hub: {reason}"
             ) from error
-
-
-def rows_cache() -> str | None:
-    """Where `datasets` keeps the rows of local files as Arrow: below optbench's own cache, made private.
-
-    Null, for the library's own place, where the user has chosen one. Hub names stay there in any case: what
-    was fetched serves other programs too. Raises DataError where nothing can be written.
-    """
-    if any(os.environ.get(variable) for variable in ("HF_DATASETS_CACHE", "HF_HOME")):
-        return None
-    folder = cache_directory() / "datasets"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
-    except OSError as error:
-        raise DataError(
-            f"the cache of rows {folder} cannot be written: {error.strerror}; set OPTBENCH_CACHE_DIR to a "
-            "folder you can write"
-        ) from error
-    return str(folder)
 
 
 def rows_in(file: Path) -> int | None:

@@ -65,6 +65,8 @@ def judge(case: Case, place: Path) -> Row:
         return Row(case, reason=str(reason))
     except AssertionError as error:
         bench.problems.append(str(error))
+    except Exception as error:  # such as a file that is not there: the other faults are still to come
+        bench.problems.append(f"{type(error).__name__}: {error}")
     orphans = bench.orphans()
     bench.expect(not orphans, f"{len(orphans)} processes still run: {orphans}")
     for lock in bench.stale_locks():
