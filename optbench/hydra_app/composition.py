@@ -20,10 +20,13 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from optbench.components import collect_problems
 from optbench.config import register_run_schema
+from optbench.errors import ConfigError
 from optbench.hydra_app import plugins
 from optbench.hydra_app.complaints import KEYS_THERE_ARE, complaint
 from optbench.hydra_app.resolvers import register_resolvers
+from optbench.hydra_app.typed import to_config
 from optbench.locations import CONFIG_NAME, conf_dir
 
 SINGLETONS: tuple[type, ...] = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)
@@ -81,7 +84,9 @@ def composition_problems(
 ) -> list[str]:
     """Every override that cannot be composed, beginning with what `error` says: Hydra stops at the first.
 
-    directories: the user's own configs (--config-dir). name: of the config to start from (--config-name).
+    Then what is wrong with the values of the others, unless they are those of a sweep: each of its points is
+    judged alone. directories: the user's own configs (--config-dir). name: of the config to start from
+    (--config-name).
     """
     told: str | None = reason_of(error, directories)
     if not all(place.is_dir() for place in directories):
@@ -95,11 +100,23 @@ def composition_problems(
         problems.append(message)
         for override in likeliest_first(left, message):
             fewer = [item for item in left if item != override]
-            without = first_problem(fewer, directories, name)
+            without = tried(fewer, directories, name)
+            if isinstance(without, DictConfig):
+                sweeps = any(first_value(item) != item for item in fewer)
+                problems += [] if sweeps else value_problems(without)
+                break
             if without != message:
                 left, told = fewer, without
                 break
     return list(dict.fromkeys(problems))
+
+
+def value_problems(config: DictConfig) -> list[str]:
+    """What is wrong with the values of a config that composes."""
+    try:
+        return collect_problems(to_config(config))
+    except ConfigError as error:
+        return error.problems
 
 
 def likeliest_first(overrides: Sequence[str], message: str) -> list[str]:
@@ -113,15 +130,14 @@ def likeliest_first(overrides: Sequence[str], message: str) -> list[str]:
     return sorted(overrides, key=is_innocent)
 
 
-def first_problem(overrides: Sequence[str], directories: Sequence[Path], name: str) -> str | None:
-    """What Hydra says about composing these overrides; None if they compose."""
+def tried(overrides: Sequence[str], directories: Sequence[Path], name: str) -> DictConfig | str:
+    """The config of the first point of these overrides, or what Hydra says about composing it."""
     axes = [item for item in overrides if not item.startswith("hydra.")]
     try:
         with initialized(directories):
-            composed([first_value(item) for item in axes], name)
+            return composed([first_value(item) for item in axes], name)
     except COMPOSING_ERRORS as error:
         return reason_of(error, directories)
-    return None
 
 
 def first_value(override: str) -> str:

@@ -5,10 +5,10 @@ from hydra.errors import HydraException
 
 from optbench.hydra_app.composition import (
     composition_problems,
-    first_problem,
     first_value,
     likeliest_first,
     prepare,
+    tried,
 )
 from optbench.locations import CONFIG_NAME
 
@@ -47,18 +47,31 @@ def test_the_override_is_blamed_first_whose_key_a_message_is_about(message, guil
     assert likeliest_first(overrides, message)[0] == guilty
 
 
+def test_values_out_of_range_are_told_beside_what_does_not_compose():
+    error = HydraException("Could not override 'bogus'. Key 'bogus' not in 'RunConfig'")
+    problems = composition_problems(["bogus=1", "batch_size=0", "input_length=-1"], error)
+    assert [one.partition(" must")[0] for one in problems[1:]] == ["batch_size", "input_length"]
+    missing = composition_problems(["bogus=1", "model=pretrained"], error)
+    assert missing[1].startswith("model.path must be set")
+
+
+def test_values_of_a_sweep_are_left_to_its_points():
+    error = HydraException("Could not override 'bogus'. Key 'bogus' not in 'RunConfig'")
+    assert composition_problems(["bogus=1", "batch_size=0,1"], error) == [str(error)]
+
+
 def test_options_of_the_users_own_directory_are_not_blamed(mine):
     overrides = ["quant=own", "batch_size=x"]
-    message = first_problem(overrides, [mine], CONFIG_NAME)
+    message = tried(overrides, [mine], CONFIG_NAME)
     assert composition_problems(overrides, HydraException(message), [mine]) == [message]
     assert "'x'" in message
-    assert first_problem(["quant=own"], [mine], CONFIG_NAME) is None
-    assert "quant/own" in first_problem(["quant=own"], [], CONFIG_NAME)
+    assert not isinstance(tried(["quant=own"], [mine], CONFIG_NAME), str)
+    assert "quant/own" in tried(["quant=own"], [], CONFIG_NAME)
 
 
 def test_a_config_of_the_users_own_is_composed_as_it_is(mine):
     (mine / "own.yaml").write_text("defaults: [config, override quant: own, _self_]\nseed: 3\n")
-    message = first_problem(["batch_size=x"], [mine], "own")
+    message = tried(["batch_size=x"], [mine], "own")
     assert composition_problems(["batch_size=x"], HydraException(message), [mine], "own") == [message]
     assert "'x'" in message
 
@@ -71,13 +84,13 @@ def test_a_directory_that_is_not_there_is_the_only_problem(tmp_path):
 
 def test_an_experiment_is_not_left_out_before_what_depends_on_it():
     overrides = ["+experiment=tune", "tune.finalists=x"]
-    message = first_problem(overrides, [], CONFIG_NAME)
+    message = tried(overrides, [], CONFIG_NAME)
     assert composition_problems(overrides, HydraException(message)) == [message]
 
 
 def test_a_file_that_is_not_utf_8_is_named(mine):
     (mine / "own.yaml").write_bytes(b"# caf\xe9\n")
-    assert "own.yaml must be UTF-8" in first_problem([], [mine], "own")
+    assert "own.yaml must be UTF-8" in tried([], [mine], "own")
 
 
 @pytest.mark.parametrize(
