@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +21,17 @@ from optbench.errors import ConfigError
 from optbench.locations import HYDRA_DIRECTORY, LOCK_FILE, LOG_FILE, REPORT_FILE
 from optbench.records import BLOCKS_FILE, PREDICTIONS_FILE, REQUESTS_FILE, RESULT_FILE, SAMPLES_FILE
 from optbench.records.aggregate import PLAN_FILE
+from optbench.records.search import TUNE_FILE
 
 if sys.platform != "win32":
     import fcntl
 
 RESULTS = (RESULT_FILE, REPORT_FILE, SAMPLES_FILE, BLOCKS_FILE, REQUESTS_FILE, PREDICTIONS_FILE)
 """What a run leaves: an earlier one's must not lie beside a later one's."""
-OURS = (*RESULTS, PLAN_FILE, LOG_FILE, HYDRA_DIRECTORY)
+OURS = (*RESULTS, PLAN_FILE, TUNE_FILE, LOG_FILE, HYDRA_DIRECTORY)
 """What a run or sweep that could not start has left."""
+POINT = re.compile(r"\d+|(final|repair|ranking)-\d+")
+"""Directories of a sweep's points, and of what a search runs besides."""
 EARLIER = ".earlier"
 """Where an earlier run's files wait for the end of a later one in the same directory."""
 TRIES, PAUSE_SECONDS = 10, 0.02
@@ -50,11 +54,13 @@ class Holder:
 class Claim:
     """A directory that this process alone writes into, until `release` or `withdraw`.
 
-    overwrites: whether an earlier run or sweep lay there. Its files are set aside; `withdraw` puts them
-    back, and whoever is killed leaves them there.
+    overwrites: whether an earlier run or sweep lay there. Its files, and the points of a sweep, are set
+    aside; `withdraw` puts them back, and whoever is killed leaves them there.
     """
 
-    def __init__(self, directory: Path, made: list[Path], stream: int | None) -> None:
+    def __init__(
+        self, directory: Path, made: list[Path], stream: int | None, begun: Collection[str] = ()
+    ) -> None:
         self.directory = directory
         self._made = made
         self._stream = stream
@@ -63,19 +69,22 @@ class Claim:
         self._kept = set() if self.overwrites else names
         if self.overwrites:
             remove(directory / EARLIER)
-            move(OURS, directory, directory / EARLIER)
+            points = sorted(name for name in names if PLAN_FILE in names and is_point(directory / name))
+            ours = [name for name in OURS if name not in begun]
+            move([*ours, *points], directory, directory / EARLIER)
 
     @classmethod
-    def take(cls, directory: Path, key: str) -> Claim:
+    def take(cls, directory: Path, key: str, begun: Collection[str] = ()) -> Claim:
         """Claim a directory, made if it is not there. Raises ConfigError while another process has it.
 
-        key: what names the directory on the command line or in Python.
+        key: what names the directory on the command line or in Python. begun: files in it that are already
+        those of the run that claims it.
         """
         directory = directory.absolute()
         made = [one for one in (directory, *directory.parents) if not one.exists()]
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            return cls(directory, made, locked(directory / LOCK_FILE))
+            return cls(directory, made, locked(directory / LOCK_FILE), begun)
         except BlockingIOError:
             require_unclaimed(directory, f"{key}={directory}")
             raise ConfigError(busy(f"{key}={directory}", "this process")) from None
@@ -101,7 +110,8 @@ class Claim:
         """
         for name in {*OURS, *more} - self._kept:
             remove(self.directory / name)
-        move(OURS, self.directory / EARLIER, self.directory)
+        earlier = self.directory / EARLIER
+        move([item.name for item in earlier.iterdir()] if earlier.is_dir() else [], earlier, self.directory)
         self.release()
         for place in self._made:
             with contextlib.suppress(OSError):
@@ -183,6 +193,13 @@ def is_locked(stream: int) -> bool:
         return False
     fcntl.flock(stream, fcntl.LOCK_UN)
     return False
+
+
+def is_point(directory: Path) -> bool:
+    """Whether a sweep has made a directory for a point."""
+    if not POINT.fullmatch(directory.name):
+        return False
+    return any((directory / name).exists() for name in (HYDRA_DIRECTORY, RESULT_FILE, LOG_FILE))
 
 
 def move(names: Iterable[str], source: Path, target: Path) -> None:

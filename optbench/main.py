@@ -33,7 +33,7 @@ from optbench.hydra_app.composition import (
 from optbench.hydra_app.endings import discard, ended_early, give_back, interrupted, refuse
 from optbench.hydra_app.invocation import Invocation
 from optbench.hydra_app.typed import print_problems, to_config
-from optbench.locations import CONFIG_NAME, LOG_FILE, conf_dir
+from optbench.locations import CONFIG_NAME, HYDRA_DIRECTORY, LOG_FILE, conf_dir
 from optbench.processes.termination import terminable
 from optbench.records import RESULT_FILE
 from optbench.search.objectives import WORST
@@ -61,7 +61,7 @@ def task(config: DictConfig) -> tuple[float, ...]:
     if hydra_config.mode is not RunMode.MULTIRUN:  # claimed before Hydra made it
         return point(checked, directory)
     try:
-        claim = Claim.take(directory, "the point's directory")
+        claim = Claim.take(directory, "the point's directory", begun=(HYDRA_DIRECTORY, LOG_FILE))
     except ConfigError as error:
         refused_point(error)
         return tuple(WORST[kind] for kind in checked.objectives)

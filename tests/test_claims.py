@@ -135,6 +135,39 @@ def test_an_earlier_run_comes_back_where_a_later_one_had_nothing_to_keep(tmp_pat
     assert (tmp_path / ".hydra" / "config.yaml").read_text() == "earlier"
 
 
+def test_of_an_earlier_sweep_no_point_lies_among_those_of_a_later_one(tmp_path):
+    for name in ("sweep.json", "0/.hydra/config.yaml", "12/result.json", "final-0/optbench.log", "tune.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("earlier")
+    for name in ("3/notes.txt", "mine/result.json"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("mine")
+    before = everything(tmp_path)
+    claim = Claim.take(tmp_path, "directory")
+    (tmp_path / "sweep.json").write_text("later")
+    claim.withdraw()
+    assert everything(tmp_path) == before
+    assert (tmp_path / "sweep.json").read_text() == "earlier"
+    Claim.take(tmp_path, "directory").release()
+    assert everything(tmp_path) == ["3", "3/notes.txt", "mine", "mine/result.json"]
+
+
+def test_directories_with_numbers_beside_a_run_are_no_points(tmp_path):
+    for name in ("result.json", "7/result.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("earlier")
+    Claim.take(tmp_path, "directory").release()
+    assert everything(tmp_path) == ["7", "7/result.json"]
+
+
+def test_what_the_claiming_run_has_written_itself_stays(tmp_path):
+    for name in ("result.json", ".hydra/config.yaml", "optbench.log"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("earlier")
+    Claim.take(tmp_path, "directory", begun=(".hydra", "optbench.log")).release()
+    assert everything(tmp_path) == [".hydra", ".hydra/config.yaml", "optbench.log"]
+
+
 def test_a_file_system_without_locks_is_used_without_them(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "locked", lambda file: None)
     Claim.take(tmp_path / "out", "directory").release()

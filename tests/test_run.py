@@ -212,6 +212,15 @@ def test_a_grid_comes_from_lists(place, fake):
     assert len(list((place / "sweep").glob("*/result.json"))) == 2
 
 
+def test_a_sweep_in_the_place_of_another_holds_its_own_points_only(place, fake):
+    plain = [*fake[:-4], *SHORT, "hydra.sweep.dir=sweep", "quality=none", "measure.cold_start=false"]
+    for batches in ("1,2", "4"):
+        assert main(["-m", *plain, f"batch_size={batches}"]) == 0
+    assert [path.parent.name for path in (place / "sweep").glob("*/result.json")] == ["0"]
+    assert (place / "sweep" / "0" / ".hydra" / "overrides.yaml").is_file()
+    assert read_result(place / "sweep" / "0").timing.batch_size == 4
+
+
 def test_an_experiment_that_is_a_sweep_needs_no_flag(place, fake):
     experiment = place / "mine" / "experiment" / "both.yaml"
     experiment.parent.mkdir(parents=True)

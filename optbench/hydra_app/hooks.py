@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from optbench import components
-from optbench.claims import Claim, require_unclaimed
+from optbench.claims import EARLIER, Claim, require_unclaimed
 from optbench.config import RunConfig
 from optbench.delivery.summary import summarise
 from optbench.delivery.upload import deliver_sweep
@@ -213,7 +213,10 @@ def sweep_exit_code(directory: Path) -> int:
     if Invocation.interrupted:
         return exit_code_of(Invocation.interruption())
     codes = []
-    for job in sorted(path for path in directory.iterdir() if (path / HYDRA_DIRECTORY).is_dir()):
+    jobs = [
+        path for path in directory.iterdir() if (path / HYDRA_DIRECTORY).is_dir() and path.name != EARLIER
+    ]
+    for job in jobs:
         try:
             codes.append(3 if read_result(job / RESULT_FILE).status == "failed" else 0)
         except ResultError:
