@@ -220,12 +220,11 @@ class RunConfig(Component):
                 "input_length must be left out with measure.scope=end_to_end, whose calls take rows as they "
                 f"are, got {self.input_length}; drop one of the two"
             )
-        found += [
-            f"{key}={value:g} must go with an evaluation, and quality.enabled is false (quality=none); drop "
-            "one of the two"
-            for key, value in self.margins.items()
-            if not self.quality.enabled
-        ]
+        if self.gates.max_accuracy_drop is not None and not self.quality.enabled:
+            found.append(
+                f"gates.max_accuracy_drop={self.gates.max_accuracy_drop:g} must go with an evaluation, and "
+                "quality.enabled is false (quality=none); drop one of the two"
+            )
         if len(set(self.margins.values())) > 1:
             found.append(
                 f"quality.margin={self.quality.margin:g} and gates.max_accuracy_drop="

@@ -76,7 +76,7 @@ def require_fit(config: RunConfig, spec: ModelSpec) -> None:
 
 def require_labels(config: RunConfig, unlabelled: str | None) -> None:
     """Raise DataError where a verdict on the answers is asked for and the rows have no labels."""
-    if unlabelled is not None and config.margins:
+    if unlabelled is not None and config.margins and config.quality.enabled:
         key, value = next(iter(config.margins.items()))
         raise DataError(f"{key}={value:g} must have labelled rows to be judged on: {unlabelled}")
 

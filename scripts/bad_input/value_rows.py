@@ -80,7 +80,6 @@ BETWEEN = [
         "quality.enabled is false",
         "drop one",
     ),
-    row("quality=none quality.margin=0.01", "quality.margin=0.01 must go with an evaluation", "drop one"),
     row("backend.opset=3", "backend.opset must lie between", "got 3"),
     row("backend.optimization_level=7", "backend.optimization_level must be one of", "99 (all)", "got 7"),
     row("backend.providers=[]", "backend.providers must name", "got []", "CPUExecutionProvider"),
