@@ -111,7 +111,7 @@ class Claim:
         for name in {*OURS, *more} - self._kept:
             remove(self.directory / name)
         earlier = self.directory / EARLIER
-        move([item.name for item in earlier.iterdir()] if earlier.is_dir() else [], earlier, self.directory)
+        move([item.name for item in earlier.glob("*")], earlier, self.directory)
         self.release()
         for place in self._made:
             with contextlib.suppress(OSError):

@@ -26,11 +26,10 @@ ONNX_FILE = "model.onnx"
 MANIFEST = "optbench.json"
 """In every prepared model's directory: what it was made from, and how."""
 
-PACKAGE = Path(__file__).resolve().parent
-
-
 CONFIG_NAME = "config"
 """The config that a run starts from, unless --config-name says otherwise."""
+
+PACKAGE = Path(__file__).resolve().parent
 
 
 def conf_dir() -> Path:

@@ -193,8 +193,7 @@ def launch(arguments: list[str], planning: bool = False) -> int:
             with arguments_of(arguments):
                 return interrupted(error)
         except SystemExit as error:
-            if Invocation.claim is not None:
-                Invocation.claim.withdraw()
+            Invocation.withdraw()
             return error.code if isinstance(error.code, int) else 2
         except BrokenPipeError:
             raise
@@ -203,8 +202,7 @@ def launch(arguments: list[str], planning: bool = False) -> int:
                 raise
             if Invocation.sweeping:
                 return ended_early(error)
-            if Invocation.claim is not None:
-                Invocation.claim.withdraw()
+            Invocation.withdraw()
             return refuse(arguments, error)
     return Invocation.exit_code
 

@@ -58,8 +58,7 @@ def give_back(outcome: Outcome) -> None:
     """Leave nothing of a run that could not start or was interrupted before it had measured anything."""
     if isinstance(outcome.error, KeyboardInterrupt):
         raise outcome.error
-    if Invocation.claim is not None:
-        Invocation.claim.withdraw()
+    Invocation.withdraw()
     if outcome.error is not None:
         print_problems(ConfigError(*problems_of(outcome.error)))
 

@@ -213,8 +213,9 @@ def sweep_exit_code(directory: Path) -> int:
     if Invocation.interrupted:
         return exit_code_of(Invocation.interruption())
     codes = []
-    jobs = [path for path in directory.iterdir() if (path / HYDRA_DIRECTORY).is_dir()]
-    for job in (path for path in jobs if path.name != EARLIER):
+    for job in directory.iterdir():
+        if job.name == EARLIER or not (job / HYDRA_DIRECTORY).is_dir():
+            continue
         try:
             codes.append(3 if read_result(job / RESULT_FILE).status == "failed" else 0)
         except ResultError:

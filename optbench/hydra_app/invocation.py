@@ -47,6 +47,12 @@ class Invocation:
                 cls.stop_file.touch()
 
     @classmethod
+    def withdraw(cls) -> None:
+        """Leave nothing in the directory of what has begun: there is nothing to keep."""
+        if cls.claim is not None:
+            cls.claim.withdraw()
+
+    @classmethod
     def interruption(cls) -> KeyboardInterrupt:
         """What ends the sweep that was interrupted."""
         return Terminated() if cls.terminated else KeyboardInterrupt()
